@@ -1,0 +1,220 @@
+package hub
+
+import "encoding/json"
+
+// Kind names a sort of resource in the declarative form (surface §3).
+type Kind string
+
+// The kinds that this version acts on. Others are refused by name.
+const (
+	KindSource   Kind = "source"
+	KindApp      Kind = "app"
+	KindIdentity Kind = "identity"
+	KindPolicy   Kind = "policy"
+	KindClient   Kind = "client"
+)
+
+// Kinds lists them in the order in which apply writes them.
+var Kinds = []Kind{KindClient, KindIdentity, KindApp, KindSource, KindPolicy}
+
+// Resource is one applied document. Spec is the canonical JSON of the kind's struct below, with
+// references to secrets and never their values.
+type Resource struct {
+	Tenant  string          `json:"tenant,omitempty"`
+	Kind    Kind            `json:"kind"`
+	Name    string          `json:"name"`
+	Set     string          `json:"set,omitempty"`
+	Version int64           `json:"version"` // grows by one with each change of the spec
+	Spec    json.RawMessage `json:"spec"`
+	Created Micros          `json:"created_at"`
+	Updated Micros          `json:"updated_at"`
+}
+
+// Secret refers to a secret; exactly one member is set. Only Stored reaches the server's store.
+type Secret struct {
+	Stored string `json:"stored,omitempty"`
+	File   string `json:"file,omitempty"`
+	Env    string `json:"env,omitempty"`
+}
+
+// Source is the spec of a party that may tell us things. Only type ssf with delivery push is acted on.
+type Source struct {
+	Name        string      `json:"name"`
+	Set         string      `json:"set,omitempty"`
+	Type        string      `json:"type"`
+	Profile     string      `json:"profile,omitempty"` // generic (strict) by default
+	Issuer      string      `json:"issuer"`
+	MetadataURL string      `json:"metadata_url,omitempty"`
+	Keys        *SourceKeys `json:"keys,omitempty"`
+	Audience    []string    `json:"audience,omitempty"` // only with stream: none
+	Delivery    string      `json:"delivery,omitempty"` // push
+	Stream      string      `json:"stream,omitempty"`   // create | none
+	Events      []string    `json:"events,omitempty"`   // asked for at create; empty: all we know
+	Auth        *Auth       `json:"auth,omitempty"`
+	PushAuth    *PushAuth   `json:"push_auth,omitempty"`
+	Correlate   []Correlate `json:"correlate,omitempty"` // empty: iss_sub as account of this place, then email
+	Orders      *OrderRules `json:"orders,omitempty"`
+	Receipts    *Receipts   `json:"receipts,omitempty"`
+}
+
+// SourceKeys says where a source's signing keys are; exactly one of the three places.
+type SourceKeys struct {
+	JWKSURI  string          `json:"jwks_uri,omitempty"`
+	JWKSFile string          `json:"jwks_file,omitempty"`
+	JWKS     json.RawMessage `json:"jwks,omitempty"`
+	Algs     []string        `json:"algs,omitempty"` // empty: RS256, PS256, ES256, EdDSA
+}
+
+// Auth is how we show ourselves to a source's stream API and receipt endpoint. This version acts on bearer and none.
+type Auth struct {
+	Method string  `json:"method"`
+	Token  *Secret `json:"token,omitempty"`
+}
+
+// PushAuth is what a sender must show on our receive door besides the signature.
+type PushAuth struct {
+	AuthorizationHeader *Secret `json:"authorization_header,omitempty"` // the whole header value
+}
+
+// Correlate is one way from a subject to an identity. They are tried in order, the first that answers wins.
+type Correlate struct {
+	Format string   `json:"format"`        // email | iss_sub | opaque
+	Iss    []string `json:"iss,omitempty"` // iss_sub: whose subjects; the source's issuer by default
+	As     string   `json:"as,omitempty"`  // account_id: the value is an account id
+	At     string   `json:"at,omitempty"`  // of this place; the source by default
+}
+
+// OrderRules says what a source may order. Nothing by default.
+type OrderRules struct {
+	Accept []string `json:"accept,omitempty"`
+	At     Places   `json:"at,omitempty"`   // all by default
+	Mode   string   `json:"mode,omitempty"` // enforce (default) | monitor
+	Limits *Limits  `json:"limits,omitempty"`
+}
+
+// Receipts says whether and how a source is answered.
+type Receipts struct {
+	Send string `json:"send,omitempty"` // auto (default) | off
+	Alg  string `json:"alg,omitempty"`  // RS256 by default
+}
+
+// Limits bounds how many people may be acted on in a span; only beyond: deny is acted on.
+type Limits struct {
+	People int    `json:"people"`
+	Per    string `json:"per"`              // a Go duration such as 1h
+	Beyond string `json:"beyond,omitempty"` // deny (default in this version)
+}
+
+// Places names apps; All stands for every app. In YAML and JSON it is "all" or a list.
+type Places struct {
+	All   bool
+	Names []string
+}
+
+// MarshalJSON writes "all" or the list.
+func (p Places) MarshalJSON() ([]byte, error) {
+	if p.All {
+		return []byte(`"all"`), nil
+	}
+	if p.Names == nil {
+		return []byte(`[]`), nil
+	}
+	return json.Marshal(p.Names)
+}
+
+// UnmarshalJSON reads "all", one name, or a list.
+func (p *Places) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*p = Places{All: one == "all"}
+		if one != "all" && one != "" {
+			p.Names = []string{one}
+		}
+		return nil
+	}
+	p.All = false
+	return json.Unmarshal(b, &p.Names)
+}
+
+// Has reports whether the place is meant.
+func (p Places) Has(name string) bool {
+	if p.All {
+		return true
+	}
+	for _, n := range p.Names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Empty reports whether nothing was written.
+func (p Places) Empty() bool { return !p.All && len(p.Names) == 0 }
+
+// App is the spec of a place where we can act: a pack plus settings and secrets.
+type App struct {
+	Name     string            `json:"name"`
+	Set      string            `json:"set,omitempty"`
+	Pack     string            `json:"pack"`
+	Settings map[string]string `json:"settings,omitempty"`
+	Secrets  map[string]Secret `json:"secrets,omitempty"`
+	Accounts AccountRule       `json:"accounts"`
+}
+
+// AccountRule says how a person's account at an app is found.
+type AccountRule struct {
+	Match string `json:"match,omitempty"` // email: by lookup_account; declared (default where the pack cannot look up): only accounts named at identities
+}
+
+// Identity is a person, workload or device as we know it.
+type Identity struct {
+	Name     string    `json:"name"`
+	Set      string    `json:"set,omitempty"`
+	Emails   []string  `json:"emails,omitempty"`
+	Labels   []string  `json:"labels,omitempty"`
+	Groups   []string  `json:"groups,omitempty"`
+	Accounts []Account `json:"accounts,omitempty"`
+	Protect  string    `json:"protect,omitempty"` // none (default) | never; ask is refused by this version
+}
+
+// Account is an identity's presence at a place.
+type Account struct {
+	At string `json:"at"`
+	ID string `json:"id"`
+}
+
+// Policy is the spec of one policy (surface §3).
+type Policy struct {
+	Name   string   `json:"name"`
+	Set    string   `json:"set,omitempty"`
+	Order  int      `json:"order,omitempty"` // lower first
+	Mode   string   `json:"mode,omitempty"`  // enforce (default) | monitor | off
+	On     []string `json:"on"`
+	From   []string `json:"from,omitempty"` // sources; empty: any. Required where it disables or deletes
+	When   string   `json:"when,omitempty"` // CEL; empty: always
+	Then   []Rule   `json:"then"`
+	Limits *Limits  `json:"limits,omitempty"`
+}
+
+// Rule is one line of a policy's then: an action, a deny, or a transmit.
+type Rule struct {
+	Action   string `json:"action,omitempty"`
+	Deny     string `json:"deny,omitempty"`     // an action name
+	Scope    string `json:"scope,omitempty"`    // session | app | everywhere, for revoke_sessions
+	Fallback string `json:"fallback,omitempty"` // app | everywhere
+	At       Places `json:"at,omitzero"`
+	When     string `json:"when,omitempty"`
+}
+
+// Client is who may call us. This version acts on auth: bearer.
+type Client struct {
+	Name      string   `json:"name"`
+	Set       string   `json:"set,omitempty"`
+	Auth      string   `json:"auth"`
+	Scopes    []string `json:"scopes"`
+	Streams   string   `json:"streams,omitempty"`    // one (default) | many
+	PushHosts []string `json:"push_hosts,omitempty"` // hosts a push endpoint may have; empty: any public one
+	Events    []string `json:"events,omitempty"`     // signals.write: event types it may send; empty: any
+	Domains   []string `json:"domains,omitempty"`    // signals.write: e-mail domains of subjects; empty: any
+}
