@@ -1,0 +1,2 @@
+// Package transmitter is an SSF Transmitter.
+package transmitter

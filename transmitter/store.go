@@ -1,0 +1,293 @@
+package transmitter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Errors of a Store. Implementations wrap them; callers compare with errors.Is.
+var (
+	// ErrNotFound: no such stream or order for this receiver. A stream of another receiver is not found either (TX-37).
+	ErrNotFound = errors.New("transmitter: not found")
+	// ErrConflict: the receiver has a stream already and may not have several (TX-66).
+	ErrConflict = errors.New("transmitter: the receiver already has a stream")
+	// ErrStale: streams changed since the snapshot that an Outgoing was matched against. Match again.
+	ErrStale = errors.New("transmitter: the streams changed since they were matched")
+	// ErrBusy: the store's admission queue is full and nothing was written. Try again later.
+	ErrBusy = errors.New("transmitter: the store is busy")
+)
+
+// The statuses of a stream, SSF 1.0 §8.1.2.1.
+const (
+	Enabled  = "enabled"
+	Paused   = "paused"
+	Disabled = "disabled"
+)
+
+// Micros is a moment: UTC microseconds since 1970. Zero means that it is not set.
+type Micros int64
+
+// At converts a time; the zero time gives 0.
+func At(t time.Time) Micros {
+	if t.IsZero() {
+		return 0
+	}
+	return Micros(t.UnixMicro())
+}
+
+// Time converts back; 0 gives the zero time.
+func (m Micros) Time() time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(m)).UTC()
+}
+
+// Store keeps streams, what waits to be delivered on them, the orders sent and the receipts accepted.
+// It is the only memory a transmitter has. ssftest.StoreSuite holds an implementation to what follows.
+//
+// Durable: when a writing method returns nil, its effect survives a crash of the process (and, for a
+// store that claims it, of the machine). When it returns an error, nothing of it was written.
+//
+// Atomic: each writing method is one transaction. In particular Enqueue writes all its rows and
+// orders or none, and AcceptReceipt decides and writes under one lock on the order.
+//
+// Concurrent: every method may be called from many goroutines, and by several processes where the
+// store allows that. Calls may be grouped into one commit.
+//
+// A canceled context stops the waiting, not necessarily the write: after a context error the caller
+// does not know whether it happened. Returned values belong to the caller and share nothing mutable
+// with the store, except Event.Body, Row.Input and Item.Input, which nobody changes.
+type Store interface {
+	// CreateStream keeps a new stream and sets its Key and Generation. With allowMany false it
+	// returns ErrConflict when s.Receiver has a stream already, also when two calls race.
+	CreateStream(ctx context.Context, s *Stream, allowMany bool) error
+	// Stream gives the receiver's stream of that id, or ErrNotFound.
+	Stream(ctx context.Context, receiver, id string) (*Stream, error)
+	// Streams gives the receiver's streams, oldest first; none is not an error.
+	Streams(ctx context.Context, receiver string) ([]Stream, error)
+	// UpdateStream lets change edit the stream within the transaction and returns it as kept. An error of
+	// change is returned as it is, and nothing is written. Key, ID, Receiver, Audience and the back-off
+	// members are not changed by it. change must not call the store and may run more than once.
+	// Where the stream is disabled afterwards its waiting rows are removed in the same transaction (SSF 1.0
+	// §8.1.2.1, TX-106), and the orders among them become OrderDropped.
+	UpdateStream(ctx context.Context, receiver, id string, change func(*Stream) error) (*Stream, error)
+	// DeleteStream removes the stream with its waiting and set-aside rows and its secrets (TX-95), or
+	// returns ErrNotFound. Orders and receipts stay; orders still waiting become OrderDropped.
+	DeleteStream(ctx context.Context, receiver, id string) error
+	// AllStreams gives every stream of every receiver and the generation that this is the state of. It is read
+	// into memory by the matcher and the pump.
+	AllStreams(ctx context.Context) (streams []Stream, generation int64, err error)
+	// Generation grows with each CreateStream, UpdateStream and DeleteStream, of any process. It is cheap.
+	Generation(ctx context.Context) (int64, error)
+
+	// Enqueue keeps the event once, one row for each stream of out.Rows, and the orders of those rows, and sets
+	// out.Event.Key and each row's Seq. A row whose stream is gone or disabled is left out and keeps Seq 0; its
+	// order is not kept. Where out.Generation is not 0 and is no longer the store's, it returns ErrStale and writes
+	// nothing. ErrBusy where the store takes no more.
+	Enqueue(ctx context.Context, out *Outgoing) error
+	// Waiting gives the keys of all streams that have rows to deliver.
+	Waiting(ctx context.Context) ([]int64, error)
+	// Next gives up to n rows of a stream with a Seq above after that wait for delivery, by rising Seq, whatever
+	// the stream's status and back-off. Rows stay until Done. With several writers a row can become
+	// visible after one of higher Seq: readers come back for lower ones.
+	Next(ctx context.Context, stream, after int64, n int) ([]Item, error)
+	// Done takes the outcomes of deliveries, in any order and for many streams: a delivered row is removed and
+	// counted; a dead one is set aside with its reason and no longer given by Next. The order of the
+	// row becomes OrderDelivered or OrderRejected. A row that is gone already is ignored.
+	Done(ctx context.Context, outcomes []Outcome) error
+	// Backoff keeps the back-off of a stream: how often delivery failed in a row, when it is tried
+	// again, and why. The zero Trouble ends it. A stream that is gone is ignored. It does not change the generation.
+	Backoff(ctx context.Context, stream int64, t Trouble) error
+	// Dead gives up to n rows set aside on a stream, latest first.
+	Dead(ctx context.Context, stream int64, n int) ([]DeadLetter, error)
+	// Counts gives the figures of a stream; those of a stream that is gone are zero.
+	Counts(ctx context.Context, stream int64) (Counts, error)
+
+	// Order gives an order sent to this receiver on a stream with this receipt issuer, with the receipts accepted
+	// for it by rising seq, or ErrNotFound: for an unknown jti and for another receiver's alike.
+	Order(ctx context.Context, key OrderKey) (*SentOrder, error)
+	// AcceptReceipt finds the order of key (ErrNotFound as in Order), locks it, and asks decide what to do with
+	// r. decide gets the order with its receipts, and what is known of r.JTI and r.Number elsewhere. It must
+	// not call the store and may run more than once. Its verdict is carried out in the same transaction: Accept keeps
+	// r; Dispute keeps r as evidence beside what was accepted and marks the order disputed;
+	// Keep nothing writes nothing. The verdict is returned. A receipt whose content address is among the order's
+	// receipts is never kept twice.
+	AcceptReceipt(ctx context.Context, key OrderKey, r *KeptReceipt, decide func(*SentOrder, Elsewhere) Verdict) (Verdict, error)
+}
+
+// Stream is one event stream as the store keeps it.
+type Stream struct {
+	Key           int64    // of the store; set by CreateStream, never used twice
+	ID            string   // stream_id, SSF 1.0 §8.1.1
+	Receiver      string   // whose it is: Caller.Receiver at creation
+	Audience      []string // aud of every SET; one value means a string in JSON. Never changes (TX-46)
+	Requested     []string // events_requested; nil where the receiver said nothing
+	Delivered     []string // events_delivered: what is matched
+	Description   string
+	Method        string // delivery method URN
+	Endpoint      string // delivery.endpoint_url
+	Authorization string // delivery.authorization_header: a secret, encrypted at rest by stores that have a key
+	Algorithm     string // JOSE name of the signature; empty: the transmitter's default
+	Status        string // Enabled, Paused or Disabled
+	Reason        string // of the status
+	// Receipts is the settings member as agreed (receipts design §3.2), as JSON; nil where the receiver did not ask.
+	Receipts      json.RawMessage
+	ReceiptIssuer string // receipt_issuer where receipts are active, else empty
+	Window        int    // SETs in flight at once; 0: the pump's default
+	Generation    int64  // of the store when this stream last changed
+	Created       Micros
+	Updated       Micros
+	Trouble       Trouble // back-off
+}
+
+// Trouble is the back-off of a stream. The zero value is none.
+type Trouble struct {
+	Fails  int    // failed tries in a row
+	Next   Micros // no try before
+	Since  Micros // the first of the failed tries
+	Open   bool   // a fault of the stream's set-up: one probe at long intervals until it is put right
+	Reason string // for operators; holds no token and no secret
+}
+
+// Event is what happened, kept once however many streams it goes to.
+type Event struct {
+	Key  int64  // of the store; set by Enqueue
+	Type string // event type URI
+	// Subject groups SETs about one subject: no two of one group are in flight on a stream, and they keep their order.
+	Subject [16]byte
+	// Body is the end of the claims object, from after jti to the closing brace:
+	// ,"txn":"…","sub_id":{…},"events":{…}}. Body makes it.
+	Body []byte
+}
+
+// Outgoing is one event on its way to the streams that it matched.
+type Outgoing struct {
+	Event      Event
+	Rows       []Row
+	Generation int64 // of the snapshot that was matched; 0: not checked
+}
+
+// Row is one SET on one stream, unsigned. What is signed is fixed here, so that every try has the same
+// signing input; the token itself is never stored.
+type Row struct {
+	Stream    int64  // Stream.Key
+	StreamID  string // Stream.ID
+	Seq       int64  // set by Enqueue; rises within the stream; 0: left out
+	JTI       string
+	IssuedAt  int64  // iat, seconds
+	KeyID     string // kid of the signing key
+	Input     string // of an order: header.payload, complete; else empty
+	Order     *SentOrder
+	Algorithm string // JOSE name of the signature
+}
+
+// Item is a row read back for delivery. It has all that signing needs beside the stream's Audience.
+type Item struct {
+	Stream    int64
+	Seq       int64
+	JTI       string
+	IssuedAt  int64
+	KeyID     string
+	Algorithm string
+	Input     string
+	Event     *Event
+}
+
+// Outcome says how a delivery ended.
+type Outcome struct {
+	Stream int64
+	Seq    int64
+	Dead   bool   // set aside; false: delivered
+	Status int    // HTTP status of the answer
+	Reason string // of a dead one: err and description, cut short
+	At     Micros
+}
+
+// DeadLetter is a row that was set aside.
+type DeadLetter struct {
+	Item   Item
+	Status int
+	Reason string
+	At     Micros
+}
+
+// Counts are the figures of a stream.
+type Counts struct {
+	Waiting   int64
+	Delivered int64
+	Dead      int64
+}
+
+// States of an order on its way (receipts design §6.7, the part before the first receipt).
+const (
+	OrderQueued    = "queued"
+	OrderDelivered = "delivered" // the receiver answered 2xx
+	OrderRejected  = "rejected"  // the receiver refused it on arrival
+	OrderDropped   = "dropped"   // its stream was disabled or deleted first
+)
+
+// OrderKey names an order as a receipt does: by the caller, the receipt's issuer, and the order's jti.
+// The order's iss is the transmitter's own and is compared by the caller.
+type OrderKey struct {
+	Receiver      string
+	ReceiptIssuer string
+	JTI           string
+}
+
+// SentOrder is an order: a SET with a directive, sent on one stream where receipts are active.
+type SentOrder struct {
+	JTI             string
+	Receiver        string
+	Stream          string // stream_id
+	ReceiptIssuer   string
+	ReceiptAudience string
+	SetHash         string // content address
+	Input           string // header.payload
+	EventType       string
+	TXN             string
+	IssuedAt        int64 // iat, seconds
+	CompleteBy      int64 // seconds; 0: none
+	State           string
+	Disputed        string        // why, where two stories were told; else empty
+	Receipts        []KeptReceipt // accepted, by rising Seq
+}
+
+// KeptReceipt is a receipt as it is kept for ever.
+type KeptReceipt struct {
+	JTI        string
+	Issuer     string
+	Number     string // receipt_no
+	Seq        int
+	Stage      string
+	Outcome    string
+	Hash       string // content address
+	IssuedAt   int64  // iat, seconds
+	ReceivedAt int64  // order.received_at as the receipt says it
+	// Supersedes is supersedes.hash; empty at seq 1.
+	Supersedes string
+	Compact    string // the token as it came
+	Accepted   Micros
+	Gap        bool // a receipt before it is missing
+	Late       bool // filed as history: it did not change the state of the order
+}
+
+// Elsewhere is what the store knows of a receipt's jti and number beyond the order.
+type Elsewhere struct {
+	// JTIHash is the content address of the receipt that was accepted under the same issuer and jti for any order.
+	JTIHash string
+	// NumberOrder is the jti of the order to which a receipt of the same issuer and number belongs.
+	NumberOrder string
+}
+
+// Verdict says what becomes of a receipt.
+type Verdict int
+
+// The verdicts.
+const (
+	KeepNothing Verdict = iota // refused, or known already
+	Accept                     // kept, and now part of the order
+	Dispute                    // kept as evidence; the order is disputed
+)
