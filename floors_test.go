@@ -69,8 +69,10 @@ var plan = []room{
 	{"internal/web/api", 9, nil},
 	{"internal/web/console", 9, nil},
 
+	{"internal/stage", 9, nil},
+	{"internal/stage/idp", 9, nil},
 	{"internal/server", 10, nil},
-	{"internal/demo/...", 10, nil},
+	{"internal/demo", 10, nil},
 	{"internal/bench", 10, nil},
 	{"internal/cli", 11, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}},
 	{"cmd/countersign", 12, nil},
@@ -79,9 +81,12 @@ var plan = []room{
 
 // bans are imports that are forbidden whatever the floors say, each with its reason.
 var bans = []struct{ from, to, why string }{
-	{"internal/demo/...", "internal/server", "the demo starts the hub as a child process and never calls it in-process"},
-	{"internal/demo/...", "internal/store", "the demo looks at a hub from outside"},
-	{"internal/demo/...", "internal/flow", "the demo looks at a hub from outside"},
+	{"internal/demo", "internal/server", "the demo starts the hub as a child process and never calls it in-process"},
+	{"internal/demo", "internal/store", "the demo looks at a hub from outside"},
+	{"internal/demo", "internal/flow", "the demo looks at a hub from outside"},
+	{"internal/stage", "internal/server", "the stage starts the hub as a child process"},
+	{"internal/stage", "internal/store", "the stage looks at a hub from outside"},
+	{"internal/stage", "internal/hub", "the stage looks at a hub from outside"},
 	{"internal/bench", "internal/server", "the bench measures a hub process, not a library"},
 	{"internal/bench", "internal/store", "the bench measures a hub process, not a library"},
 }
@@ -241,9 +246,9 @@ func TestFloorsRefuse(t *testing.T) {
 		{"receipt", "countersign/set", false},
 		{"internal/flow/act", "countersign/internal/flow/emit", true},
 		{"internal/store", "countersign/internal/web/api", true},
-		{"internal/demo/idp", "countersign/internal/store", true},
-		{"internal/demo/idp", "countersign/internal/server", true},
-		{"internal/demo/idp", "countersign/transmitter", false},
+		{"internal/stage/idp", "countersign/internal/store", true},
+		{"internal/stage/idp", "countersign/internal/server", true},
+		{"internal/stage/idp", "countersign/transmitter", false},
 		{"internal/hub", "testing", true},
 		{"internal/hub", "countersign/internal/req", true},
 		{"internal/flow/act", "modernc.org/sqlite", true},
@@ -266,7 +271,7 @@ func TestSDKAlone(t *testing.T) {
 			deps[u.pkg] = append(deps[u.pkg], own)
 		}
 	}
-	for _, start := range []string{"set", "subject", "event", "stream", "receipt", "transmitter", "receiver", "internal/demo/idp"} {
+	for _, start := range []string{"set", "subject", "event", "stream", "receipt", "transmitter", "receiver", "internal/stage/idp"} {
 		seen := map[string]bool{}
 		var walk func(string)
 		walk = func(p string) {
