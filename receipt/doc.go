@@ -1,0 +1,2 @@
+// Package receipt is action receipts: orders, and the signed answers that say what was done.
+package receipt
