@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"countersign/internal/hub"
+	"countersign/transmitter"
 )
 
 var errSoon = errors.New("store: not there yet")
@@ -19,7 +20,7 @@ func (s *Store) Stats() Stats                                          { return 
 func (s *Store) Engine() string                                        { return "" }
 
 // Keep: fingerprint compares a second token of the same (tenant, source, jti). State SignalReceived (or empty) also makes the job "process".
-func (s *Store) Keep(ctx context.Context, sig *hub.Signal, fingerprint string, out []Outgoing, idem *Idempotency) (Kept, error) {
+func (s *Store) Keep(ctx context.Context, sig *hub.Signal, fingerprint string, out *transmitter.Outgoing, idem *Idempotency) (Kept, error) {
 	return Kept{}, errSoon
 }
 func (s *Store) Signal(ctx context.Context, tenant, id string) (*hub.Signal, error) {
@@ -107,10 +108,13 @@ func (s *Store) ClaimJobs(ctx context.Context, kinds []string, n int) ([]hub.Job
 	return nil, errSoon
 }
 
-// RenewJobs gives each job a new lease; jobs that others hold by now are left out of the answer.
-func (s *Store) RenewJobs(ctx context.Context, jobs []hub.Job) ([]hub.Job, error) {
-	return nil, errSoon
-}
+// RenewJobs gives each job a new lease; jobs that others hold by now are left alone.
+func (s *Store) RenewJobs(ctx context.Context, jobs []hub.Job) error { return errSoon }
+
+// Transmitter gives the view of one tenant that implements transmitter.Store.
+func (s *Store) Transmitter(tenant string, seal Sealer) *Transmitter { return nil }
+
+type Transmitter struct{}
 
 // FinishJob ends a job that has no write of its own: next nil: done, else free and due then.
 func (s *Store) FinishJob(ctx context.Context, job *hub.Job, next *hub.Micros) error { return errSoon }

@@ -37,14 +37,6 @@ type Kept struct {
 	Job *hub.Job
 }
 
-// Outgoing is one row of the outbox that is written with a kept signal. The event itself is the signal's.
-type Outgoing struct {
-	StreamID string // public id of the stream
-	JTI      string
-	IssuedAt int64 // seconds
-	KeyID    string
-}
-
 // Idempotency makes a write of an API client repeatable. BodyHash is any digest of the request.
 type Idempotency struct {
 	Client   string
@@ -159,6 +151,12 @@ type Clash struct {
 	Token  string // the refused compact token; empty at the API door
 	Print  string // its fingerprint
 	At     hub.Micros
+}
+
+// Sealer encrypts what must not lie readable in the store; *vault.Vault is one.
+type Sealer interface {
+	Seal(purpose, name string, plain []byte) []byte
+	Open(purpose, name string, sealed []byte) ([]byte, error)
 }
 
 // Stats counts what the store did since Open.
