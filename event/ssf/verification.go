@@ -25,3 +25,6 @@ func (e *Verification) MarshalJSON() ([]byte, error) { return event.Marshal(e) }
 
 // UnmarshalJSON reads the members, strict about their types, and keeps unknown ones.
 func (e *Verification) UnmarshalJSON(data []byte) error { return event.Unmarshal(data, e) }
+
+// VerificationState gives the state. A receiver knows a verification event by this method.
+func (e *Verification) VerificationState() string { return e.State }

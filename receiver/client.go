@@ -1,0 +1,399 @@
+package receiver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"countersign/stream"
+)
+
+// MaxAnswer is the longest answer of a transmitter that a Client reads.
+const MaxAnswer = 1 << 20
+
+// DefaultTimeout bounds each call of a Client without an HTTP client of its own.
+const DefaultTimeout = 10 * time.Second
+
+// What a Client finds wrong before or after the exchange itself.
+var (
+	// ErrIssuer says that the transmitter calls itself by another name than the one we know it by.
+	// Nothing of the answer may be used (SSF 1.0 §7.2.4, §8.1.1.1).
+	ErrIssuer = errors.New("receiver: issuer differs")
+	// ErrUnsupported says that the transmitter's metadata has no endpoint for the operation.
+	ErrUnsupported = errors.New("receiver: transmitter does not offer the operation")
+	// ErrAnswer says that an answer is not what the operation is defined to give.
+	ErrAnswer = errors.New("receiver: answer of the transmitter cannot be used")
+)
+
+// APIError is an answer with a status other than 2xx.
+type APIError struct {
+	Operation  string        // such as "create stream"
+	Status     int           // HTTP status
+	RetryAfter time.Duration // of the answer, when it was a number of seconds; 0: none
+	Excerpt    string        // the first printable part of the body, at most 200 bytes; the transmitter wrote it
+}
+
+// Error says what happened and what to do next.
+func (e *APIError) Error() string {
+	text := fmt.Sprintf("receiver: %s: transmitter answered %d %s", e.Operation, e.Status, http.StatusText(e.Status))
+	if e.Excerpt != "" {
+		text += fmt.Sprintf(" (%q)", e.Excerpt)
+	}
+	if hint := e.hint(); hint != "" {
+		text += ": " + hint
+	}
+	return text
+}
+
+func (e *APIError) hint() string {
+	switch {
+	case e.Status >= 300 && e.Status < 400:
+		return "redirects are not followed; configure the address it points to"
+	case e.Status == http.StatusBadRequest:
+		return "it does not take a part of the request; compare the request with what it supports"
+	case e.Status == http.StatusUnauthorized:
+		return "it does not know our credential; check the token, and that it has not expired"
+	case e.Status == http.StatusForbidden:
+		return "our credential lacks the right; have it granted there"
+	case e.Status == http.StatusNotFound:
+		return "it does not know the stream or the address; read the metadata again and list the streams"
+	case e.Status == http.StatusConflict:
+		return "there is a stream already; list the streams and take that one"
+	case e.Status == http.StatusTooManyRequests:
+		return "wait before asking again"
+	case e.Status >= 500:
+		return "it is in trouble; try again later"
+	}
+	return ""
+}
+
+// Temporary tells whether the same call may succeed later.
+func (e *APIError) Temporary() bool {
+	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout || e.Status >= 500
+}
+
+// Client manages streams at transmitters. The zero Client works; it may be used by many goroutines.
+// Every status from 200 to 299 is success. Redirects are not followed. An error of the connection itself
+// leaves open whether the transmitter acted: list the streams before creating again.
+type Client struct {
+	// HTTP does the calls. Nil: a client with DefaultTimeout. Its CheckRedirect is not used.
+	HTTP *http.Client
+	// Authorize puts our credential on a request of the management API; Bearer makes one. It is not
+	// called for metadata. Nil: no credential.
+	Authorize func(*http.Request) error
+}
+
+// Bearer gives an Authorize function for a fixed bearer token.
+func Bearer(token string) func(*http.Request) error {
+	return func(r *http.Request) error {
+		if token == "" || strings.ContainsAny(token, " \r\n\t") {
+			return errors.New("receiver: bearer token is empty or has a space or line break in it")
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		return nil
+	}
+}
+
+// Discover reads the metadata of issuer and insists that it names issuer byte for byte. MetadataURL overrides
+// where to look, for a transmitter that publishes elsewhere; empty: stream.MetadataURL(issuer).
+func (c *Client) Discover(ctx context.Context, issuer, metadataURL string) (*stream.Metadata, error) {
+	if metadataURL == "" {
+		var err error
+		if metadataURL, err = stream.MetadataURL(issuer); err != nil {
+			return nil, err
+		}
+	}
+	var md stream.Metadata
+	err := c.call(ctx, call{operation: "read metadata", method: http.MethodGet, url: metadataURL, open: true, into: &md})
+	if err != nil {
+		return nil, err
+	}
+	// SSF 1.0 §7.2.4: identical, without any normalisation.
+	if md.Issuer != issuer {
+		return nil, fmt.Errorf("%w: metadata says %q, expected %q%s", ErrIssuer, md.Issuer, issuer, difference(md.Issuer, issuer))
+	}
+	return &md, nil
+}
+
+// difference points at the two differences that are easily overlooked.
+func difference(got, want string) string {
+	switch {
+	case strings.TrimSuffix(got, "/") == strings.TrimSuffix(want, "/"):
+		return "; they differ by the slash at the end, which counts"
+	case strings.EqualFold(got, want):
+		return "; they differ in upper and lower case, which counts"
+	}
+	return ""
+}
+
+// Create makes a stream (SSF 1.0 §8.1.1.1). Of cfg only what a receiver supplies is sent, with the
+// members in Extra. A transmitter that answers 400 because of Extra gives an *APIError with that status;
+// the caller may try once more without. The push endpoint must be working before the call: some
+// transmitters verify at once.
+//
+// When the answer cannot be used the stream may exist all the same; List finds it.
+func (c *Client) Create(ctx context.Context, md *stream.Metadata, cfg *stream.Configuration) (*stream.Configuration, error) {
+	body := cfg.Requested()
+	body.StreamID = ""
+	return c.configuration(ctx, md, call{operation: "create stream", method: http.MethodPost, body: body})
+}
+
+// Read gives the configuration of one stream (SSF 1.0 §8.1.1.2).
+func (c *Client) Read(ctx context.Context, md *stream.Metadata, id string) (*stream.Configuration, error) {
+	return c.configuration(ctx, md, call{operation: "read stream", method: http.MethodGet, id: id, needID: true})
+}
+
+// List gives all our streams (SSF 1.0 §8.1.1.2). A bare object and a 404, as older transmitters
+// answer, are one stream and none.
+func (c *Client) List(ctx context.Context, md *stream.Metadata) ([]*stream.Configuration, error) {
+	var raw json.RawMessage
+	err := c.call(ctx, call{operation: "list streams", method: http.MethodGet, url: md.ConfigurationEndpoint, into: &raw})
+	if apiErr, ok := errors.AsType[*APIError](err); ok && apiErr.Status == http.StatusNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []*stream.Configuration
+	if bytes.HasPrefix(raw, []byte("{")) {
+		raw = slices.Concat([]byte("["), raw, []byte("]"))
+	}
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, fmt.Errorf("%w: list streams: %w", ErrAnswer, err)
+	}
+	for _, cfg := range list {
+		if cfg == nil {
+			return nil, fmt.Errorf("%w: list streams: null in the list", ErrAnswer)
+		}
+		if err := ours(md, cfg); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// Update changes what cfg says of its stream and leaves the rest (PATCH, SSF 1.0 §8.1.1.3). A delivery
+// that is sent replaces the whole one. The result is nil when the transmitter took the request but has
+// not decided yet (202).
+func (c *Client) Update(ctx context.Context, md *stream.Metadata, cfg *stream.Configuration) (*stream.Configuration, error) {
+	return c.configuration(ctx, md, call{operation: "update stream", method: http.MethodPatch, id: cfg.StreamID, needID: true, body: cfg.Requested()})
+}
+
+// Replace replaces all that we supplied (PUT, SSF 1.0 §8.1.1.4): what cfg does not say is deleted,
+// the secret in its delivery too. The result is nil after a 202, as with Update.
+func (c *Client) Replace(ctx context.Context, md *stream.Metadata, cfg *stream.Configuration) (*stream.Configuration, error) {
+	return c.configuration(ctx, md, call{operation: "replace stream", method: http.MethodPut, id: cfg.StreamID, needID: true, body: cfg.Requested()})
+}
+
+// Delete ends a stream (SSF 1.0 §8.1.1.5). A stream that is not there any more is no error.
+func (c *Client) Delete(ctx context.Context, md *stream.Metadata, id string) error {
+	err := c.call(ctx, call{operation: "delete stream", method: http.MethodDelete, url: md.ConfigurationEndpoint, id: id, needID: true})
+	if apiErr, ok := errors.AsType[*APIError](err); ok && apiErr.Status == http.StatusNotFound {
+		return nil
+	}
+	return err
+}
+
+// Status reads a stream's status (SSF 1.0 §8.1.2.1).
+func (c *Client) Status(ctx context.Context, md *stream.Metadata, id string) (*stream.Status, error) {
+	return c.status(ctx, call{operation: "read status", method: http.MethodGet, url: md.StatusEndpoint, id: id, needID: true})
+}
+
+// SetStatus asks for another status (SSF 1.0 §8.1.2.2). The result is what the transmitter says the
+// status is, nil when it has not decided yet (202).
+func (c *Client) SetStatus(ctx context.Context, md *stream.Metadata, want stream.Status) (*stream.Status, error) {
+	if err := want.Validate(); err != nil {
+		return nil, err
+	}
+	return c.status(ctx, call{operation: "set status", method: http.MethodPost, url: md.StatusEndpoint, body: want})
+}
+
+// Verify asks for a verification event with state, which may be empty (SSF 1.0 §8.1.4.2). The event
+// comes over the stream, at any later time; ask no more often than the stream's
+// min_verification_interval.
+func (c *Client) Verify(ctx context.Context, md *stream.Metadata, id, state string) error {
+	if id == "" {
+		return fmt.Errorf("%w: stream_id is missing", stream.ErrInvalid)
+	}
+	return c.call(ctx, call{
+		operation: "request verification", method: http.MethodPost, url: md.VerificationEndpoint,
+		body: stream.VerifyRequest{StreamID: id, State: state},
+	})
+}
+
+func (c *Client) configuration(ctx context.Context, md *stream.Metadata, call call) (*stream.Configuration, error) {
+	var cfg stream.Configuration
+	call.url, call.into = md.ConfigurationEndpoint, &cfg
+	switch err := c.call(ctx, call); {
+	case errors.Is(err, errUndecided) && (call.method == http.MethodPatch || call.method == http.MethodPut):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case cfg.StreamID == "":
+		return nil, fmt.Errorf("%w: %s: no stream_id", ErrAnswer, call.operation)
+	case call.id != "" && cfg.StreamID != call.id:
+		return nil, fmt.Errorf("%w: %s: it is about another stream", ErrAnswer, call.operation)
+	}
+	if err := ours(md, &cfg); err != nil {
+		return nil, err
+	}
+	return &cfg, nil
+}
+
+// ours insists that a stream has the issuer of the metadata (SSF 1.0 §8.1.1.1 to §8.1.1.4).
+func ours(md *stream.Metadata, cfg *stream.Configuration) error {
+	if cfg.Issuer != md.Issuer {
+		return fmt.Errorf("%w: stream %q says %q, metadata says %q%s", ErrIssuer, cfg.StreamID, cfg.Issuer, md.Issuer, difference(cfg.Issuer, md.Issuer))
+	}
+	return nil
+}
+
+func (c *Client) status(ctx context.Context, call call) (*stream.Status, error) {
+	var st stream.Status
+	call.into = &st
+	switch err := c.call(ctx, call); {
+	case errors.Is(err, errUndecided) && call.method == http.MethodPost:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case st.Status == "":
+		return nil, fmt.Errorf("%w: %s: no status", ErrAnswer, call.operation)
+	}
+	return &st, nil
+}
+
+// errUndecided is a 202 without a usable body: taken, but not decided.
+var errUndecided = fmt.Errorf("%w: accepted and not decided", ErrAnswer)
+
+// call is one exchange.
+type call struct {
+	operation, method, url string
+	id                     string // stream_id for the query
+	needID                 bool
+	open                   bool // without our credential
+	body                   any  // nil: none
+	into                   any  // where the answer goes; nil: it is not looked at
+}
+
+func (c *Client) call(ctx context.Context, call call) error {
+	req, err := c.request(ctx, call)
+	if err != nil {
+		return err
+	}
+	res, err := c.client().Do(req)
+	if err != nil {
+		return fmt.Errorf("receiver: %s: %w", call.operation, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, MaxAnswer+1))
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return &APIError{Operation: call.operation, Status: res.StatusCode, RetryAfter: retryAfter(res.Header), Excerpt: excerpt(body)}
+	}
+	if call.into == nil {
+		return nil
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("receiver: %s: reading the answer: %w", call.operation, err)
+	case len(body) > MaxAnswer:
+		return fmt.Errorf("%w: %s: longer than %d bytes", ErrAnswer, call.operation, MaxAnswer)
+	}
+	if err := decode(res.Header, body, call.into); err != nil {
+		if res.StatusCode == http.StatusAccepted {
+			return errUndecided
+		}
+		return fmt.Errorf("%w: %s: %w", ErrAnswer, call.operation, err)
+	}
+	return nil
+}
+
+func (c *Client) request(ctx context.Context, call call) (*http.Request, error) {
+	if call.url == "" {
+		return nil, fmt.Errorf("%w: %s", ErrUnsupported, call.operation)
+	}
+	if call.needID && call.id == "" {
+		return nil, fmt.Errorf("%w: %s: stream_id is missing", stream.ErrInvalid, call.operation)
+	}
+	u, err := url.Parse(call.url)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: endpoint is not a URL", ErrUnsupported, call.operation)
+	}
+	if call.id != "" {
+		q := u.Query()
+		q.Set("stream_id", call.id)
+		u.RawQuery = q.Encode()
+	}
+	var body io.Reader
+	if call.body != nil {
+		raw, err := json.Marshal(call.body)
+		if err != nil {
+			return nil, fmt.Errorf("receiver: %s: %w", call.operation, err)
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, call.method, u.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("receiver: %s: %w", call.operation, err)
+	}
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if !call.open && c.Authorize != nil {
+		if err := c.Authorize(req); err != nil {
+			return nil, fmt.Errorf("receiver: %s: %w", call.operation, err)
+		}
+	}
+	return req, nil
+}
+
+// client is a copy of ours that does not follow redirects: they would take the credential elsewhere.
+func (c *Client) client() *http.Client {
+	client := http.Client{Timeout: DefaultTimeout}
+	if c.HTTP != nil {
+		client = *c.HTTP
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client
+}
+
+func decode(h http.Header, body []byte, into any) error {
+	body = bytes.TrimSpace(body)
+	if len(body) == 0 {
+		return errors.New("it is empty")
+	}
+	if media, _, err := mime.ParseMediaType(h.Get("Content-Type")); err == nil && media == "text/html" {
+		return errors.New("it is a web page; the address is not that of the interface")
+	}
+	return json.Unmarshal(body, into)
+}
+
+func excerpt(body []byte) string {
+	const most = 200
+	if len(body) > most {
+		body = body[:most]
+	}
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return ' '
+		}
+		return r
+	}, string(body)))
+}
+
+func retryAfter(h http.Header) time.Duration {
+	d, err := time.ParseDuration(h.Get("Retry-After") + "s")
+	if err != nil || d < 0 || d > 24*time.Hour {
+		return 0
+	}
+	return d
+}

@@ -1,0 +1,11 @@
+// Package receiver is the receiving end of a stream: Handler takes SETs by push (RFC 8935), Client
+// finds a transmitter and manages streams there (SSF 1.0 §7, §8.1).
+//
+// What a Handler does with a request, in this order: method, caller's credential, encoding and media
+// type, size, then signature and claims of the token (package set), its one event (package event) and
+// its subject (package subject). Only then Keep is called, and only when Keep has returned nil the
+// sender gets its 202. After that the sender owes nothing more, so Keep must have made the SET durable;
+// acting on it comes later and is not done here (RFC 8935 §2).
+//
+// A refusal never says what was expected in place of the issuer or the audience that came.
+package receiver
