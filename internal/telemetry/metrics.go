@@ -1,0 +1,169 @@
+package telemetry
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics counts what the hub does. All methods may be used at once; a nil *Metrics counts nothing.
+type Metrics struct {
+	registry  *prometheus.Registry
+	signals   *prometheus.CounterVec
+	refusals  *prometheus.CounterVec
+	actions   *prometheus.CounterVec
+	attempts  *prometheus.CounterVec
+	receipts  *prometheus.CounterVec
+	delivered *prometheus.CounterVec
+	outbox    prometheus.Gauge
+	jobs      *prometheus.GaugeVec
+	batchOps  prometheus.Histogram
+	batchTime prometheus.Histogram
+	requests  *prometheus.CounterVec
+	latency   *prometheus.HistogramVec
+}
+
+// NewMetrics makes a registry of its own, with the metrics of the Go runtime and the process.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		signals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "countersign_signals_total",
+			Help: "Signals that came in, by door and result: new, repeat or clash."}, []string{"door", "result"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "countersign_refusals_total",
+			Help: "Requests refused at the doors for other systems, by error code."}, []string{"err"}),
+		actions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "countersign_actions_total",
+			Help: "Actions that entered a state, by state."}, []string{"state"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "countersign_attempts_total",
+			Help: "Acting requests sent to applications, by class of the answer."}, []string{"class"}),
+		receipts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "countersign_receipts_total",
+			Help: "Receipts that entered a state: kept, queued, accepted or dead."}, []string{"state"}),
+		delivered: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "countersign_deliveries_total",
+			Help: "Deliveries of our own tokens to receivers, by result: accepted, retry or dead."}, []string{"result"}),
+		outbox: prometheus.NewGauge(prometheus.GaugeOpts{Name: "countersign_outbox_rows",
+			Help: "Tokens that wait for their receiver."}),
+		jobs: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_jobs",
+			Help: "Jobs that wait or run, by kind."}, []string{"kind"}),
+		batchOps: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "countersign_store_batch_operations",
+			Help: "Operations in one commit of the writer.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256}}),
+		batchTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "countersign_store_batch_seconds",
+			Help: "Time of one commit of the writer.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "countersign_http_requests_total",
+			Help: "Requests by listener, route and status."}, []string{"listener", "route", "status"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "countersign_http_request_seconds",
+			Help: "Time to answer a request, by listener and route.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)}, []string{"listener", "route"}),
+	}
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_build_info", Help: "Always 1; the label says the version."}, []string{"version"})
+	info.WithLabelValues(version).Set(1)
+	m.registry.MustRegister(m.signals, m.refusals, m.actions, m.attempts, m.receipts, m.delivered, m.outbox, m.jobs, m.batchOps, m.batchTime, m.requests, m.latency, info,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler serves the metrics in the Prometheus text form.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Signal counts one signal at a door: push or api; new, repeat or clash.
+func (m *Metrics) Signal(door, result string) {
+	if m != nil {
+		m.signals.WithLabelValues(door, result).Inc()
+	}
+}
+
+// Refusal counts one refused request by its RFC 8935 err or receipt error.
+func (m *Metrics) Refusal(err string) {
+	if m != nil {
+		m.refusals.WithLabelValues(err).Inc()
+	}
+}
+
+// Action counts one action that entered a state.
+func (m *Metrics) Action(state string) {
+	if m != nil {
+		m.actions.WithLabelValues(state).Inc()
+	}
+}
+
+// Attempt counts one acting request by the class of its answer.
+func (m *Metrics) Attempt(class string) {
+	if m != nil {
+		m.attempts.WithLabelValues(class).Inc()
+	}
+}
+
+// Receipt counts one receipt that entered a state.
+func (m *Metrics) Receipt(state string) {
+	if m != nil {
+		m.receipts.WithLabelValues(state).Inc()
+	}
+}
+
+// Delivery counts one delivery of a token of ours.
+func (m *Metrics) Delivery(result string) {
+	if m != nil {
+		m.delivered.WithLabelValues(result).Inc()
+	}
+}
+
+// Outbox sets how many tokens wait for their receiver.
+func (m *Metrics) Outbox(rows int) {
+	if m != nil {
+		m.outbox.Set(float64(rows))
+	}
+}
+
+// Jobs sets how many jobs of a kind wait or run.
+func (m *Metrics) Jobs(kind string, n int) {
+	if m != nil {
+		m.jobs.WithLabelValues(kind).Set(float64(n))
+	}
+}
+
+// Batch records one commit of the store's writer.
+func (m *Metrics) Batch(ops int, took time.Duration) {
+	if m != nil {
+		m.batchOps.Observe(float64(ops))
+		m.batchTime.Observe(took.Seconds())
+	}
+}
+
+// Wrap counts the requests of a listener. The route is the pattern that the inner mux matched, so
+// that ids in paths make no new series; what no pattern matched is "none".
+func (m *Metrics) Wrap(listener string, next http.Handler) http.Handler {
+	if m == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(sw, r)
+		route := r.Pattern
+		if route == "" || route == "/" {
+			route = "none"
+		}
+		m.requests.WithLabelValues(listener, route, strconv.Itoa(sw.status)).Inc()
+		m.latency.WithLabelValues(listener, route).Observe(time.Since(start).Seconds())
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	wrote  bool
+}
+
+// WriteHeader keeps the status.
+func (w *statusWriter) WriteHeader(status int) {
+	if !w.wrote && status >= 200 {
+		w.status, w.wrote = status, true
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the writer below.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,339 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"countersign/internal/hub"
+	"countersign/internal/resource"
+	"countersign/internal/store"
+	"countersign/internal/yaml"
+)
+
+// applyRequest is the declarative form over the wire: the same documents as in YAML, as JSON objects
+// with their kind.
+type applyRequest struct {
+	Resources []json.RawMessage `json:"resources"`
+	Secrets   map[string]string `json:"secrets"` // values that the documents refer to as {stored: NAME}; written before them
+	DryRun    bool              `json:"dry_run"`
+	Prune     bool              `json:"prune"` // delete what the set has and the documents do not
+	Set       string            `json:"set"`   // of documents that name none
+}
+
+// Step is one line of a plan.
+type Step struct {
+	Op     string   `json:"op"` // create | update | unchanged | delete
+	Kind   hub.Kind `json:"kind"`
+	Name   string   `json:"name"`
+	Fields []string `json:"fields,omitempty"` // an update's changed fields
+}
+
+type applyAnswer struct {
+	DryRun     bool   `json:"dry_run"`
+	Generation int64  `json:"generation,omitempty"` // of the resources after the write; absent where nothing was written
+	Plan       []Step `json:"plan"`
+}
+
+func (d *Door) apply(w http.ResponseWriter, r *request) error {
+	data, err := readBody(w, r.Request, maxApply)
+	if err != nil {
+		return err
+	}
+	var req applyRequest
+	if err := decodeBody(data, maxApply, &req); err != nil {
+		return err
+	}
+	if len(req.Secrets) > 0 && !r.caller.Operator {
+		return hub.Errorf(hub.Forbidden, "secrets need the operator token")
+	}
+	for name, value := range req.Secrets {
+		if err := checkSecret(name, value); err != nil {
+			return err
+		}
+	}
+	docs, err := decodeDocs(req.Resources, req.Set)
+	if err != nil {
+		return err
+	}
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	plan, changes, err := d.plan(r.Context(), r.tenant, docs, req)
+	if err != nil {
+		return err
+	}
+	answer := applyAnswer{DryRun: req.DryRun, Plan: plan}
+	if !req.DryRun {
+		for _, name := range slices.Sorted(maps.Keys(req.Secrets)) {
+			if err := d.c.Secrets.Set(r.Context(), r.tenant, name, []byte(req.Secrets[name])); err != nil {
+				return err
+			}
+		}
+		if answer.Generation, err = d.commit(r.Context(), r.tenant, changes, len(req.Secrets) > 0); err != nil {
+			return err
+		}
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// commit writes, then lets the hub see the change, then runs what waited for a mapping.
+func (d *Door) commit(ctx context.Context, tenant string, changes []store.Change, secrets bool) (generation int64, err error) {
+	if len(changes) > 0 {
+		if generation, err = d.c.Store.Apply(ctx, tenant, changes); err != nil {
+			return 0, err
+		}
+	}
+	if len(changes) > 0 || secrets {
+		// The write stands whatever the caller does now.
+		ctx = context.WithoutCancel(ctx)
+		if d.c.Changed != nil {
+			d.c.Changed(ctx, tenant)
+		}
+		if slices.ContainsFunc(changes, func(c store.Change) bool { return c.Op == store.OpPut && c.Resource.Kind != hub.KindClient }) {
+			if _, err := d.c.Store.RequeueUnresolved(ctx, tenant); err != nil {
+				d.c.Log.ErrorContext(ctx, "unresolved signals were not queued again", "err", err)
+			}
+		}
+	}
+	return generation, nil
+}
+
+// decodeDocs reads the documents of a request.
+func decodeDocs(raw []json.RawMessage, set string) ([]hub.Resource, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	var out []hub.Resource
+	seen := map[string]bool{}
+	for i, doc := range raw {
+		var head struct {
+			APIVersion string `json:"apiVersion"`
+			Kind       string `json:"kind"`
+			Name       string `json:"name"`
+			Set        string `json:"set"`
+		}
+		if err := json.Unmarshal(doc, &head); err != nil {
+			return nil, hub.Errorf(hub.Invalid, "resource %d: must be an object with kind and name", i+1)
+		}
+		if head.APIVersion != "" && head.APIVersion != "countersign/v1" {
+			return nil, hub.Errorf(hub.Invalid, "resource %d: apiVersion %q is not known; this is countersign/v1", i+1, short(head.APIVersion))
+		}
+		body, err := without(doc, "apiVersion", "kind")
+		if err != nil {
+			return nil, hub.Errorf(hub.Invalid, "resource %d: %w", i+1, err)
+		}
+		res, err := resource.Decode(yaml.Doc{APIVersion: "countersign/v1", Kind: head.Kind, Name: head.Name, Raw: body})
+		if err != nil {
+			if hub.CodeOf(err) == hub.Internal {
+				err = hub.Errorf(hub.Invalid, "%w", err)
+			}
+			return nil, err
+		}
+		if res.Set == "" && set != "" {
+			if res, err = inSet(res, set); err != nil {
+				return nil, err
+			}
+		}
+		if err := refuseLocal(&res); err != nil {
+			return nil, err
+		}
+		key := string(res.Kind) + "/" + res.Name
+		if seen[key] {
+			return nil, hub.Errorf(hub.Invalid, "%s %s stands there twice", res.Kind, res.Name)
+		}
+		seen[key] = true
+		out = append(out, res)
+	}
+	return out, nil
+}
+
+// plan compares the documents with what is there, and has the whole result checked before anything is written.
+func (d *Door) plan(ctx context.Context, tenant string, docs []hub.Resource, req applyRequest) ([]Step, []store.Change, error) {
+	pruned := req.Set
+	if req.Prune {
+		for _, r := range docs {
+			if pruned == "" {
+				pruned = r.Set
+			}
+			if r.Set != pruned || pruned == "" {
+				return nil, nil, hub.Errorf(hub.Invalid, "prune works within one set, and %s %s is not in it", r.Kind, r.Name).WithHint("write the same set into every document, or name it with set")
+			}
+		}
+		if pruned == "" {
+			return nil, nil, hub.Errorf(hub.Invalid, "prune needs a set").WithHint("name it with set")
+		}
+	}
+	var steps []Step
+	var changes []store.Change
+	var after []hub.Resource
+	for _, kind := range hub.Kinds {
+		current, err := d.current(ctx, tenant, kind, docs, req.Prune)
+		if err != nil {
+			return nil, nil, err
+		}
+		wanted := map[string]bool{}
+		for _, r := range docs {
+			if r.Kind != kind {
+				continue
+			}
+			wanted[r.Name] = true
+			r.Tenant = tenant
+			after = append(after, r)
+			step := Step{Op: "create", Kind: kind, Name: r.Name}
+			if i := slices.IndexFunc(current, func(c hub.Resource) bool { return c.Name == r.Name }); i >= 0 {
+				step.Fields = changedFields(current[i].Spec, r.Spec)
+				step.Op = "update"
+				if len(step.Fields) == 0 {
+					step.Op = "unchanged"
+				}
+			}
+			steps = append(steps, step)
+			if step.Op != "unchanged" {
+				changes = append(changes, store.Change{Op: store.OpPut, Resource: r})
+			}
+		}
+		for _, c := range current {
+			switch {
+			case wanted[c.Name]:
+			case req.Prune && c.Set == pruned:
+				steps = append(steps, Step{Op: "delete", Kind: kind, Name: c.Name})
+				changes = append(changes, store.Change{Op: store.OpDelete, Resource: c})
+			default:
+				after = append(after, c)
+			}
+		}
+	}
+	if err := d.check(ctx, tenant, after); err != nil {
+		return nil, nil, err
+	}
+	return steps, changes, nil
+}
+
+func (d *Door) check(ctx context.Context, tenant string, after []hub.Resource) error {
+	if d.c.Check == nil {
+		return nil
+	}
+	err := d.c.Check(ctx, tenant, after)
+	if err != nil && hub.CodeOf(err) == hub.Internal {
+		err = hub.Errorf(hub.Invalid, "%w", err)
+	}
+	return err
+}
+
+// current gives what is there of a kind. Identities may be a million, so only those that the
+// documents name are read, or all of them where a set is pruned.
+func (d *Door) current(ctx context.Context, tenant string, kind hub.Kind, docs []hub.Resource, prune bool) ([]hub.Resource, error) {
+	if kind != hub.KindIdentity || prune {
+		return d.c.Store.Resources(ctx, tenant, kind)
+	}
+	var out []hub.Resource
+	for _, r := range docs {
+		if r.Kind != kind {
+			continue
+		}
+		c, err := d.c.Store.Resource(ctx, tenant, kind, r.Name)
+		if hub.CodeOf(err) == hub.NotFound && err != nil {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			out = append(out, *c)
+		}
+	}
+	return out, nil
+}
+
+// changedFields names the top-level fields in which two specs differ.
+func changedFields(a, b json.RawMessage) []string {
+	if bytes.Equal(a, b) {
+		return nil
+	}
+	var was, is map[string]json.RawMessage
+	if json.Unmarshal(a, &was) != nil || json.Unmarshal(b, &is) != nil {
+		return []string{"spec"}
+	}
+	var out []string
+	for name, v := range is {
+		if !sameJSON(was[name], v) {
+			out = append(out, name)
+		}
+	}
+	for name := range was {
+		if _, ok := is[name]; !ok {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func sameJSON(a, b json.RawMessage) bool {
+	var ca, cb bytes.Buffer
+	return len(a) > 0 && len(b) > 0 && json.Compact(&ca, a) == nil && json.Compact(&cb, b) == nil && bytes.Equal(ca.Bytes(), cb.Bytes())
+}
+
+// refuseLocal refuses references that only the command line, or the server for its own start-up
+// files, resolves: nothing a caller sends makes the server read a file or a variable.
+func refuseLocal(r *hub.Resource) error {
+	for _, s := range secretsOf(r) {
+		if s.File != "" || s.Env != "" {
+			return hub.Errorf(hub.Invalid, "%s %s: over the API a secret is {stored: NAME} only", r.Kind, r.Name).WithHint("countersign apply resolves {file: …} and {env: …} on its own side; or: countersign secret set NAME")
+		}
+	}
+	if r.Kind == hub.KindSource {
+		var s hub.Source
+		if err := json.Unmarshal(r.Spec, &s); err != nil {
+			return err
+		}
+		if s.Keys != nil && s.Keys.JWKSFile != "" {
+			return hub.Errorf(hub.Invalid, "source %s: keys.jwks_file is not taken over the API", r.Name).WithHint("countersign apply reads the file on its own side; or send keys.jwks")
+		}
+	}
+	return nil
+}
+
+// secretsOf gives the references of a resource to secrets.
+func secretsOf(r *hub.Resource) []hub.Secret {
+	var out []hub.Secret
+	switch r.Kind {
+	case hub.KindSource:
+		var s hub.Source
+		if json.Unmarshal(r.Spec, &s) == nil {
+			if s.Auth != nil && s.Auth.Token != nil {
+				out = append(out, *s.Auth.Token)
+			}
+			if s.PushAuth != nil && s.PushAuth.AuthorizationHeader != nil {
+				out = append(out, *s.PushAuth.AuthorizationHeader)
+			}
+		}
+	case hub.KindApp:
+		var a hub.App
+		if json.Unmarshal(r.Spec, &a) == nil {
+			for _, s := range a.Secrets {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// inSet writes the set into a resource that names none.
+func inSet(r hub.Resource, set string) (hub.Resource, error) {
+	if strings.TrimSpace(set) == "" || len(set) > 100 {
+		return r, hub.Errorf(hub.Invalid, "set must have 1 to 100 characters")
+	}
+	name, _ := json.Marshal(set)
+	rest := bytes.TrimPrefix(bytes.TrimSpace(r.Spec), []byte("{"))
+	spec := append([]byte(`{"set":`), name...)
+	if !bytes.HasPrefix(bytes.TrimSpace(rest), []byte("}")) {
+		spec = append(spec, ',')
+	}
+	raw := append(spec, rest...)
+	return resource.Decode(yaml.Doc{APIVersion: "countersign/v1", Kind: string(r.Kind), Name: r.Name, Raw: raw})
+}

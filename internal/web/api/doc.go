@@ -1,0 +1,14 @@
+// Package api is the admin door: JSON under /api/v1 for people's tools, the command line and API
+// clients, beside health and metrics.
+//
+// Who calls is settled first (auth.go): the operator token may do everything here, a client's token
+// what its scopes say. Then one table (routes.go) ties method and path to a scope and a handler; the
+// OpenAPI document (openapi.json, written by hand) is held to that table and to what the handlers
+// answer by tests. Bodies are read strictly: media type, size, JSON without duplicate names, and no
+// members that nobody acts on. Errors are RFC 9457 problem details with the code of hub.Error, a
+// hint that says what to do next, and a reference for what is only in the log.
+//
+// The door decides nothing. What a resource may say is internal/resource's, what is kept is
+// internal/store's, what happens to a signal is internal/flow's; what else is needed from the hub
+// is named in door.go, and internal/server hands it in.
+package api

@@ -1,0 +1,51 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"countersign/internal/hub"
+)
+
+// page is one page of a list; next is absent on the last.
+type page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty"`
+}
+
+// query reads the parameters of a list: after, limit and the given filters. Others are refused, for
+// a misspelt filter would show more than was asked.
+func query(r *http.Request, filters ...string) (hub.Page, url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return hub.Page{}, nil, hub.Errorf(hub.Invalid, "the query cannot be read")
+	}
+	known := append([]string{"after", "limit"}, filters...)
+	for name, values := range q {
+		if !slices.Contains(known, name) {
+			return hub.Page{}, nil, hub.Errorf(hub.Invalid, "unknown parameter %q", short(name)).WithHint("known parameters: %s", strings.Join(known, ", "))
+		}
+		if len(values) != 1 {
+			return hub.Page{}, nil, hub.Errorf(hub.Invalid, "parameter %q stands there twice", name)
+		}
+		if len(values[0]) > 512 || strings.ContainsRune(values[0], 0) {
+			return hub.Page{}, nil, hub.Errorf(hub.Invalid, "parameter %q cannot be that", name)
+		}
+	}
+	p := hub.Page{After: q.Get("after")}
+	if s := q.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > hub.PageMax {
+			return p, nil, hub.Errorf(hub.Invalid, "limit must be a number from 1 to %d", hub.PageMax)
+		}
+		p.Limit = n
+	}
+	return p, q, nil
+}
+
+func writePage[T any](w http.ResponseWriter, l hub.Listed[T]) error {
+	return writeJSON(w, http.StatusOK, page[T]{Items: emptyNotNull(l.Items), Next: l.Next})
+}

@@ -1,0 +1,160 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+
+	"countersign/internal/hub"
+	"countersign/internal/store"
+	"countersign/internal/strictjson"
+)
+
+// resourceView is a resource with what the running hub knows of it.
+type resourceView struct {
+	hub.Resource
+	State map[string]any `json:"state,omitempty"`
+}
+
+func list(kind hub.Kind) func(*Door, http.ResponseWriter, *request) error {
+	return func(d *Door, w http.ResponseWriter, r *request) error {
+		p, _, err := query(r.Request)
+		if err != nil {
+			return err
+		}
+		l, err := d.c.Store.ListResources(r.Context(), r.tenant, kind, p)
+		if err != nil {
+			return err
+		}
+		return writePage(w, l)
+	}
+}
+
+func show(kind hub.Kind) func(*Door, http.ResponseWriter, *request) error {
+	return func(d *Door, w http.ResponseWriter, r *request) error {
+		res, err := d.resource(r, kind)
+		if err != nil {
+			return err
+		}
+		v := resourceView{Resource: *res}
+		if d.c.Show != nil {
+			v.State = d.c.Show(r.Context(), res)
+		}
+		return writeJSON(w, http.StatusOK, v)
+	}
+}
+
+func (d *Door) resource(r *request, kind hub.Kind) (*hub.Resource, error) {
+	name := r.PathValue("name")
+	res, err := d.c.Store.Resource(r.Context(), r.tenant, kind, name)
+	if err == nil && res == nil {
+		err = hub.Errorf(hub.NotFound, "not found")
+	}
+	if hub.CodeOf(err) == hub.NotFound && err != nil {
+		return nil, hub.Errorf(hub.NotFound, "there is no %s %q", kind, short(name)).WithHint("countersign %s list", kind)
+	}
+	return res, err
+}
+
+// remove deletes one resource, unless what is left would not hold together.
+func remove(kind hub.Kind) func(*Door, http.ResponseWriter, *request) error {
+	return func(d *Door, w http.ResponseWriter, r *request) error {
+		d.applying.Lock()
+		defer d.applying.Unlock()
+		res, err := d.resource(r, kind)
+		if err != nil {
+			return err
+		}
+		if kind != hub.KindIdentity {
+			var after []hub.Resource
+			for _, k := range hub.Kinds {
+				if k == hub.KindIdentity {
+					continue
+				}
+				all, err := d.c.Store.Resources(r.Context(), r.tenant, k)
+				if err != nil {
+					return err
+				}
+				for _, o := range all {
+					if o.Kind != res.Kind || o.Name != res.Name {
+						after = append(after, o)
+					}
+				}
+			}
+			if err := d.check(r.Context(), r.tenant, after); err != nil {
+				return hub.Errorf(hub.Conflict, "%s %s is still needed: %w", kind, res.Name, err)
+			}
+		}
+		if _, err := d.commit(r.Context(), r.tenant, []store.Change{{Op: store.OpDelete, Resource: *res}}, false); err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, Step{Op: "delete", Kind: kind, Name: res.Name})
+	}
+}
+
+// export gives every resource as a document that apply takes. Secrets are references in it.
+func (d *Door) export(w http.ResponseWriter, r *request) error {
+	_, q, err := query(r.Request, "set", "kind")
+	if err != nil {
+		return err
+	}
+	docs := []json.RawMessage{}
+	for _, kind := range hub.Kinds {
+		if k := q.Get("kind"); k != "" && k != string(kind) {
+			continue
+		}
+		all, err := d.c.Store.Resources(r.Context(), r.tenant, kind)
+		if err != nil {
+			return err
+		}
+		for _, res := range all {
+			if s := q.Get("set"); s != "" && s != res.Set {
+				continue
+			}
+			docs = append(docs, document(&res))
+		}
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{"apiVersion": "countersign/v1", "resources": docs})
+}
+
+// document writes a resource as apply takes it: its kind, then its spec.
+func document(r *hub.Resource) json.RawMessage {
+	var b bytes.Buffer
+	b.WriteString(`{"kind":"` + string(r.Kind) + `"`)
+	rest := bytes.TrimPrefix(bytes.TrimSpace(r.Spec), []byte("{"))
+	if !bytes.HasPrefix(rest, []byte("}")) {
+		b.WriteByte(',')
+	}
+	b.Write(rest)
+	return b.Bytes()
+}
+
+// without gives an object's members except the named ones, in order.
+func without(doc json.RawMessage, names ...string) (json.RawMessage, error) {
+	members, err := strictjson.Object(doc)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	b.WriteByte('{')
+	first := true
+	for _, m := range members {
+		drop := false
+		for _, n := range names {
+			drop = drop || n == m.Name
+		}
+		if drop {
+			continue
+		}
+		if !first {
+			b.WriteByte(',')
+		}
+		first = false
+		name, _ := json.Marshal(m.Name)
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(m.Value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}

@@ -1,0 +1,138 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"countersign/internal/hub"
+)
+
+// Prefix is where the API lives.
+const Prefix = "/api/v1"
+
+// route is one row of the table: what is called, with which scope, and who answers.
+type route struct {
+	method, path string
+	scope        string
+	open         bool // no token is asked
+	do           func(d *Door, w http.ResponseWriter, r *request) error
+}
+
+// routes is the site map. openapi.json says the same for callers, and a test holds the two together.
+var routes = []route{
+	{"GET", "/version", scopeAny, true, (*Door).version},
+	{"GET", "/openapi.json", scopeAny, true, (*Door).openapi},
+	{"GET", "/whoami", scopeAny, false, (*Door).whoami},
+	{"GET", "/event-types", scopeAny, false, (*Door).eventTypes},
+
+	{"POST", "/apply", ScopeResourcesWrite, false, (*Door).apply},
+	{"GET", "/export", ScopeResourcesRead, false, (*Door).export},
+
+	{"GET", "/sources", ScopeResourcesRead, false, list(hub.KindSource)},
+	{"GET", "/sources/{name}", ScopeResourcesRead, false, show(hub.KindSource)},
+	{"DELETE", "/sources/{name}", ScopeResourcesWrite, false, remove(hub.KindSource)},
+	{"GET", "/apps", ScopeResourcesRead, false, list(hub.KindApp)},
+	{"GET", "/apps/{name}", ScopeResourcesRead, false, show(hub.KindApp)},
+	{"DELETE", "/apps/{name}", ScopeResourcesWrite, false, remove(hub.KindApp)},
+	{"GET", "/identities", ScopeResourcesRead, false, list(hub.KindIdentity)},
+	{"GET", "/identities/{name}", ScopeResourcesRead, false, show(hub.KindIdentity)},
+	{"DELETE", "/identities/{name}", ScopeResourcesWrite, false, remove(hub.KindIdentity)},
+	{"GET", "/policies", ScopeResourcesRead, false, list(hub.KindPolicy)},
+	{"GET", "/policies/{name}", ScopeResourcesRead, false, show(hub.KindPolicy)},
+	{"DELETE", "/policies/{name}", ScopeResourcesWrite, false, remove(hub.KindPolicy)},
+	{"GET", "/clients", ScopeResourcesRead, false, list(hub.KindClient)},
+	{"GET", "/clients/{name}", ScopeResourcesRead, false, show(hub.KindClient)},
+	{"DELETE", "/clients/{name}", ScopeResourcesWrite, false, remove(hub.KindClient)},
+
+	{"POST", "/signals", ScopeSignalsWrite, false, (*Door).postSignal},
+	{"GET", "/signals", ScopeSignalsRead, false, (*Door).listSignals},
+	{"GET", "/signals/{id}", ScopeSignalsRead, false, (*Door).showSignal},
+	{"GET", "/actions", ScopeSignalsRead, false, (*Door).listActions},
+	{"GET", "/actions/{id}", ScopeSignalsRead, false, (*Door).showAction},
+	{"GET", "/receipts", ScopeSignalsRead, false, (*Door).listReceipts},
+	{"GET", "/receipts/{id}", ScopeSignalsRead, false, (*Door).showReceipt},
+	{"GET", "/receipts/{id}/evidence", ScopeSignalsToken, false, (*Door).evidence},
+
+	{"GET", "/secrets", scopeOperator, false, (*Door).listSecrets},
+	{"PUT", "/secrets/{name}", scopeOperator, false, (*Door).putSecret},
+	{"DELETE", "/secrets/{name}", scopeOperator, false, (*Door).deleteSecret},
+	{"GET", "/tokens", scopeOperator, false, (*Door).listTokens},
+	{"POST", "/tokens", scopeOperator, false, (*Door).createToken},
+	{"DELETE", "/tokens/{id}", scopeOperator, false, (*Door).revokeToken},
+	{"GET", "/keys", ScopeResourcesRead, false, (*Door).listKeys},
+}
+
+// request is a call whose caller is known.
+type request struct {
+	*http.Request
+	caller *Caller // nil on open routes
+	tenant string
+}
+
+func (d *Door) mount() {
+	allowed := map[string][]string{}
+	for _, rt := range routes {
+		path := Prefix + rt.path
+		allowed[path] = append(allowed[path], rt.method)
+		d.mux.HandleFunc(rt.method+" "+path, func(w http.ResponseWriter, r *http.Request) {
+			if err := d.serve(rt, w, r); err != nil {
+				d.fail(w, r, err)
+			}
+		})
+	}
+	for path, methods := range allowed {
+		allow := strings.Join(methods, ", ")
+		if strings.Contains(allow, "GET") {
+			allow = strings.Replace(allow, "GET", "GET, HEAD", 1)
+		}
+		d.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", allow)
+			d.problem(w, http.StatusMethodNotAllowed, problem{Code: hub.Invalid, Title: "this path does not know the method " + safeMethod(r.Method), Hint: "use one of: " + allow})
+		})
+	}
+	d.mux.HandleFunc("GET /healthz", d.healthz)
+	d.mux.HandleFunc("GET /readyz", d.readyz)
+	if d.c.Metrics != nil {
+		d.mux.HandleFunc("GET /metrics", d.metrics)
+	}
+	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		d.problem(w, http.StatusNotFound, problem{Code: hub.NotFound, Title: "there is nothing at this path", Hint: "the paths are in " + Prefix + "/openapi.json"})
+	})
+}
+
+func (d *Door) serve(rt route, w http.ResponseWriter, r *http.Request) error {
+	req := &request{Request: r, tenant: d.c.Tenant}
+	if !rt.open {
+		caller, err := d.caller(r)
+		if err != nil {
+			return err
+		}
+		if !caller.May(rt.scope) {
+			what := "the scope " + rt.scope
+			if rt.scope == scopeOperator {
+				what = "the operator token"
+			}
+			return hub.Errorf(hub.Forbidden, "this needs %s", what).WithHint("give the client the scope with apply, or use another token")
+		}
+		req.caller = caller
+	}
+	return rt.do(d, w, req)
+}
+
+func (d *Door) caller(r *http.Request) (*Caller, error) {
+	token, err := bearer(r)
+	if err == errNoToken {
+		return nil, hub.Errorf(hub.Unauthenticated, "an access token is needed").WithHint("send Authorization: Bearer TOKEN; the operator's is in operator.token of the data folder")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return Authenticate(r.Context(), d.c.Store, d.c.Tenant, token, d.c.Now())
+}
+
+func safeMethod(m string) string {
+	if len(m) > 20 {
+		return m[:20]
+	}
+	return m
+}

@@ -1,0 +1,248 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"countersign/internal/hub"
+	"countersign/internal/store"
+	"countersign/set"
+	"countersign/subject"
+)
+
+// signalRequest is a signal in plain JSON.
+type signalRequest struct {
+	EventType string          `json:"event_type"` // URI, or a name such as caep/session-revoked
+	SubID     json.RawMessage `json:"sub_id"`
+	Event     json.RawMessage `json:"event"`
+	TXN       string          `json:"txn"`
+	Do        string          `json:"do"`    // act (default) | transmit
+	Order     json.RawMessage `json:"order"` // a directive of the receipts profile
+}
+
+// Story is everything known of one signal.
+type Story struct {
+	*hub.Signal
+	Token    *tokenStory    `json:"token,omitempty"` // scope signals.token
+	Decision *hub.Decision  `json:"decision,omitempty"`
+	Actions  []*hub.Action  `json:"actions"`
+	Receipts []*hub.Receipt `json:"receipts"`
+}
+
+// tokenStory is the token as received, and opened for reading.
+type tokenStory struct {
+	Compact string          `json:"compact"`
+	Header  json.RawMessage `json:"header"`
+	Claims  json.RawMessage `json:"claims"`
+}
+
+type accepted struct {
+	ID     string `json:"id"`
+	Status string `json:"status"` // new | repeat
+}
+
+// postSignal takes a signal. With an Idempotency-Key a request can be repeated without harm: the
+// answer of the first is given again.
+func (d *Door) postSignal(w http.ResponseWriter, r *request) error {
+	data, err := readBody(w, r.Request, maxBody)
+	if err != nil {
+		return err
+	}
+	sub, err := d.submission(r, data)
+	if err != nil {
+		return err
+	}
+	keys := r.Header.Values("Idempotency-Key")
+	if len(keys) > 1 || len(keys) == 1 && (keys[0] == "" || len(keys[0]) > 200 || !printable(keys[0])) {
+		return hub.Errorf(hub.Invalid, "Idempotency-Key must be one value of 1 to 200 printable characters")
+	}
+	if len(keys) == 1 {
+		sum := sha256.Sum256(data)
+		owner := r.caller.Client
+		if owner == "" {
+			owner = "token:" + r.caller.TokenID
+		}
+		sub.Idempotency = &store.Idempotency{Client: owner, Key: keys[0], BodyHash: hex.EncodeToString(sum[:])}
+		again, err := d.c.Store.ClaimKey(r.Context(), r.tenant, *sub.Idempotency)
+		switch {
+		case hub.CodeOf(err) == hub.Conflict && err != nil:
+			return withStatus(http.StatusUnprocessableEntity, hub.Errorf(hub.Invalid, "this Idempotency-Key was used with another body").WithHint("use a new key for a new request"))
+		case err != nil:
+			return err
+		case again.Status != 0:
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Idempotent-Replayed", "true")
+			w.WriteHeader(again.Status)
+			w.Write(again.Body)
+			return nil
+		case !again.New && again.Ref != "":
+			// The first request kept the signal and ended before its answer was stored.
+			return d.answerSignal(w, r, sub, accepted{ID: again.Ref, Status: "new"})
+		case !again.New:
+			return hub.Errorf(hub.Conflict, "a request with this Idempotency-Key is still running").WithHint("repeat it in a moment")
+		}
+	}
+	kept, err := d.c.Signals.Submit(r.Context(), r.tenant, sub)
+	if err != nil {
+		return err
+	}
+	switch kept.Status {
+	case hub.KeptClash:
+		return hub.Errorf(hub.Conflict, "a signal with this id and other content is there")
+	case hub.KeptRepeat:
+		return d.answerSignal(w, r, sub, accepted{ID: kept.ID, Status: "repeat"})
+	}
+	return d.answerSignal(w, r, sub, accepted{ID: kept.ID, Status: "new"})
+}
+
+// answerSignal gives the answer, and keeps it under the key for a repeat.
+func (d *Door) answerSignal(w http.ResponseWriter, r *request, sub *Submission, a accepted) error {
+	if sub.Idempotency != nil {
+		body, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		if err := d.c.Store.FinishKey(r.Context(), r.tenant, *sub.Idempotency, http.StatusAccepted, append(body, '\n')); err != nil {
+			// The signal is kept and its id is under the key: a repeat finds it.
+			d.c.Log.WarnContext(r.Context(), "answer not stored under its idempotency key", "signal", a.ID, "err", err)
+		}
+	}
+	w.Header().Set("Location", Prefix+"/signals/"+a.ID)
+	return writeJSON(w, http.StatusAccepted, a)
+}
+
+// submission checks a request against the registry and against what the client may send.
+func (d *Door) submission(r *request, data []byte) (*Submission, error) {
+	var req signalRequest
+	if err := decodeBody(data, maxBody, &req); err != nil {
+		return nil, err
+	}
+	t, ok := d.c.Registry.Resolve(req.EventType)
+	if !ok {
+		return nil, hub.Errorf(hub.Invalid, "event_type %q is not known", short(req.EventType)).WithHint("countersign event types")
+	}
+	if t.StreamLevel {
+		return nil, hub.Errorf(hub.Invalid, "event_type %s speaks about a stream and is not sent by hand", t.Name)
+	}
+	if len(req.Event) == 0 || string(req.Event) == "null" {
+		req.Event = json.RawMessage("{}")
+	}
+	payload, err := d.c.Registry.Decode(t.URI, req.Event)
+	if err == nil {
+		err = payload.Validate()
+	}
+	if err != nil {
+		return nil, hub.Errorf(hub.Invalid, "event: %w", err)
+	}
+	if len(req.SubID) == 0 {
+		return nil, hub.Errorf(hub.Invalid, "sub_id is missing").WithHint(`as in {"format": "email", "email": "alice@example.test"}`)
+	}
+	id, err := subject.Parse(req.SubID)
+	if err != nil {
+		return nil, hub.Errorf(hub.Invalid, "sub_id: %w", err)
+	}
+	if req.Do == "" {
+		req.Do = "act"
+	}
+	if req.Do != "act" && req.Do != "transmit" {
+		return nil, hub.Errorf(hub.Invalid, "do must be act or transmit")
+	}
+	if len(req.TXN) > 200 || !printable(req.TXN) {
+		return nil, hub.Errorf(hub.Invalid, "txn must have at most 200 printable characters")
+	}
+	if string(req.Order) == "null" {
+		req.Order = nil
+	}
+	if c := r.caller.Spec; c != nil {
+		if len(c.Events) > 0 && !slices.ContainsFunc(c.Events, func(e string) bool { return e == t.URI || e == t.Name }) {
+			return nil, hub.Errorf(hub.Forbidden, "client %s may not send %s", c.Name, t.Name).WithHint("add it to events of the client")
+		}
+		if len(c.Domains) > 0 {
+			email, ok := id.Email()
+			_, domain, _ := strings.Cut(email, "@")
+			if !ok || !slices.ContainsFunc(c.Domains, func(d string) bool { return strings.EqualFold(d, domain) }) {
+				return nil, hub.Errorf(hub.Forbidden, "client %s may not send signals about this subject", c.Name).WithHint("its domains are: %s", strings.Join(c.Domains, ", "))
+			}
+		}
+	}
+	return &Submission{Client: r.caller.Client, EventType: t.URI, SubID: req.SubID, Event: req.Event, TXN: req.TXN, Do: req.Do, Order: req.Order}, nil
+}
+
+func printable(s string) bool {
+	for _, c := range s {
+		if c < 0x20 || c == 0x7f || c == 0xfffd {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *Door) listSignals(w http.ResponseWriter, r *request) error {
+	p, q, err := query(r.Request, "state", "source", "event_type", "identity")
+	if err != nil {
+		return err
+	}
+	f := store.SignalFilter{State: hub.SignalState(q.Get("state")), Source: q.Get("source"), Type: q.Get("event_type"), Identity: q.Get("identity")}
+	if f.Type != "" {
+		t, ok := d.c.Registry.Resolve(f.Type)
+		if ok {
+			f.Type = t.URI
+		}
+	}
+	l, err := d.c.Store.ListSignals(r.Context(), r.tenant, f, p)
+	if err != nil {
+		return err
+	}
+	return writePage(w, l)
+}
+
+func (d *Door) showSignal(w http.ResponseWriter, r *request) error {
+	id := r.PathValue("id")
+	sig, err := d.c.Store.Signal(r.Context(), r.tenant, id)
+	if err == nil && sig == nil || hub.CodeOf(err) == hub.NotFound && err != nil {
+		return hub.Errorf(hub.NotFound, "there is no signal %q", short(id)).WithHint("countersign signal list")
+	}
+	if err != nil {
+		return err
+	}
+	s := Story{Signal: sig, Actions: []*hub.Action{}, Receipts: []*hub.Receipt{}}
+	if s.Decision, err = d.c.Store.DecisionOf(r.Context(), sig.Seq); err != nil && hub.CodeOf(err) != hub.NotFound {
+		return err
+	}
+	actions, err := d.c.Store.ActionsOf(r.Context(), sig.Seq)
+	if err != nil {
+		return err
+	}
+	for _, a := range actions {
+		full, err := d.c.Store.Action(r.Context(), r.tenant, a.ID)
+		if err != nil {
+			return err
+		}
+		s.Actions = append(s.Actions, full)
+	}
+	receipts, err := d.c.Store.ReceiptsOf(r.Context(), sig.Seq)
+	if err != nil {
+		return err
+	}
+	s.Receipts = append(s.Receipts, receipts...)
+	if sig.Token != "" && r.caller.May(ScopeSignalsToken) {
+		s.Token = openToken(sig.Token)
+	}
+	return writeJSON(w, http.StatusOK, s)
+}
+
+func openToken(compact string) *tokenStory {
+	t := &tokenStory{Compact: compact, Header: json.RawMessage("null"), Claims: json.RawMessage("null")}
+	if u, err := set.Parse(compact); err == nil {
+		h := u.Header()
+		t.Header, _ = json.Marshal(map[string]string{"alg": h.Algorithm, "typ": h.Type, "kid": h.KeyID})
+		if json.Valid(u.Payload()) {
+			t.Claims = u.Payload()
+		}
+	}
+	return t
+}

@@ -1,0 +1,63 @@
+package console
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"countersign/event"
+	"countersign/internal/hub"
+	"countersign/internal/store"
+)
+
+// Config is what the console needs. All members are wanted unless their comment says otherwise.
+type Config struct {
+	Store    Store
+	Registry *event.Registry
+	// SignIn checks an access token and says who it is. Its error is hub.Unauthenticated for a token
+	// that is not valid; internal/web/api's Authenticate does it.
+	SignIn func(ctx context.Context, token string) (User, error)
+	// Hosts are the names, without port, that a Host header may have besides loopback ones.
+	Hosts  []string
+	Secure bool   // the listener speaks https: the session cookie is sent over nothing else
+	Tenant string // zero: default
+	Name   string // the merchant's name, as receipts print it
+	Dev    bool   // shows the banner of --dev
+	Now    func() time.Time
+	Log    *slog.Logger // zero: slog.Default
+}
+
+// User is who signed in. What it may see is asked again at each request, so that a revoked token ends
+// the session too.
+type User struct {
+	Name       string // shown in the corner
+	Read       bool   // signals, actions, receipts (scope signals.read)
+	ReadTokens bool   // tokens as received (scope signals.token)
+}
+
+// Store is what the console reads; *store.Store gives it.
+type Store interface {
+	Signal(ctx context.Context, tenant, id string) (*hub.Signal, error)
+	SignalBySeq(ctx context.Context, seq int64) (*hub.Signal, error)
+	ListSignals(ctx context.Context, tenant string, f store.SignalFilter, p hub.Page) (hub.Listed[*hub.Signal], error)
+	DecisionOf(ctx context.Context, signalSeq int64) (*hub.Decision, error)
+	Action(ctx context.Context, tenant, id string) (*hub.Action, error)
+	ActionsOf(ctx context.Context, signalSeq int64) ([]*hub.Action, error)
+	Receipt(ctx context.Context, tenant, id string) (*hub.Receipt, error)
+	ReceiptsOf(ctx context.Context, signalSeq int64) ([]*hub.Receipt, error)
+}
+
+// Console is the pages as an http.Handler for everything that the API does not answer. It is safe
+// for concurrent use.
+type Console struct {
+	c        Config
+	mux      http.Handler
+	sessions *sessions
+}
+
+// New parses the templates and builds the console. Nothing is started.
+func New(c Config) *Console { return build(c) }
+
+// ServeHTTP answers one page.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.mux.ServeHTTP(w, r) }
