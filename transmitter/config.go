@@ -1,0 +1,202 @@
+package transmitter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"countersign/event"
+	"countersign/receipt"
+	"countersign/set"
+)
+
+// Config is what a Transmitter needs. Issuer, Signers, Registry, Store and Caller are required; the zero value of
+// everything else is the strict or the usual one.
+type Config struct {
+	// Issuer is the iss of every SET: an https URL without query or fragment (SSF 1.0 §7.1). Endpoints are
+	// made from it: <issuer>/ssf/streams and so on, the trailing slash of the issuer left out.
+	Issuer string
+	// Signers sign. The first is the default, and the first of each algorithm is used for streams with that algorithm.
+	// The others are kept for rows that wait since they were current. All are published (TX-28, TX-30).
+	Signers []*set.Signer
+	// Registry knows the event types.
+	Registry *event.Registry
+	// Events are the type URIs offered as events_supported. Empty: every type of the registry that is not stream-level.
+	Events []string
+	// Store keeps everything.
+	Store Store
+	// Caller tells who calls a management endpoint. It returns ErrNoCredentials or ErrBadCredentials, or
+	// another error where it cannot tell now (503).
+	Caller func(*http.Request) (Caller, error)
+
+	// Schemes are the spec_urn values of authorization_schemes. Nil: urn:ietf:rfc:6750, bearer tokens.
+	Schemes []string
+
+	// Receipts are the settings to offer; nil: none, and no receipt endpoint. The endpoint's address is filled in.
+	Receipts *receipt.Settings
+	// Vocabulary names the receipts members. The zero value is receipt.Default().
+	Vocabulary receipt.Vocabulary
+	// ReceiptKeys finds the keys at a receiver's receipt_jwks_uri. Nil: fetched with Client and cached.
+	ReceiptKeys func(jwksURI string) set.KeySet
+	// Client fetches receivers' keys. Nil: a client that follows no redirects, with a time limit of 10 s.
+	Client *http.Client
+	// OnReceipt is called after a receipt was kept, before the sender gets its 202. It should return soon.
+	OnReceipt func(ctx context.Context, r AcceptedReceipt)
+
+	// AllowEndpoint is asked about each push endpoint_url and receipt_jwks_uri of a receiver. Nil: every https URL that
+	// passes the form checks. Addresses are the business of Transport, which sees them after DNS.
+	AllowEndpoint func(ctx context.Context, c Caller, u *url.URL) error
+	// InsecureHTTP admits http URLs: of the issuer, of receivers, of keys. For development only.
+	InsecureHTTP bool
+	// Audience makes the aud of a new stream. Nil: Caller.Audience, else <issuer>/streams/<stream id>.
+	Audience func(c Caller, streamID string) []string
+	// MinVerification is the least time between two verification requests on a stream. 0: none is demanded.
+	MinVerification time.Duration
+	// KeysMaxAge is the max-age of the JWKS. 0: 5 minutes.
+	KeysMaxAge time.Duration
+	// MaxBody bounds management bodies, in bytes. 0: 64 KiB.
+	MaxBody int64
+
+	// Transport carries deliveries. Nil: one with pooled connections and the limits of Pump.
+	Transport http.RoundTripper
+	// Window is how many SETs are in flight on one stream. 0: 8; 1 keeps strict order.
+	Window int
+	// InFlight is how many are in flight in all. 0: 512.
+	InFlight int
+	// Timeout is the time for one try. 0: 10 s.
+	Timeout time.Duration
+	// Sweep is how often the store is asked for rows that nobody announced: after a start, or from other processes. 0: 1 s.
+	Sweep time.Duration
+	// Delivered is told of each finished try; nil: nobody is. It must not block.
+	Delivered func(Try)
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Log gets what operators should see; never tokens, secrets or subjects. Nil: discarded.
+	Log *slog.Logger
+}
+
+// Scopes of the stream API (interoperability profile §2.7, receipts design §6.2). ssf.manage implies the others.
+const (
+	ScopeRead           = "ssf.read"
+	ScopeManage         = "ssf.manage"
+	ScopeManageReceipts = "ssf.manage.receipts"
+)
+
+// Caller is the Receiver that a request speaks for, as its credential says it and nothing else does (TX-33, AZ-11).
+type Caller struct {
+	Receiver  string   // owner of streams; never empty
+	Scopes    []string // of the credential
+	Audience  []string // aud of its streams; empty: one is made per stream
+	Algorithm string   // JOSE name; empty: the transmitter's default
+	Events    []string // type URIs it may ask for; empty: all that are offered
+	OneStream bool     // a second stream is refused with 409 (TX-66)
+}
+
+func (c Caller) may(scope string) bool {
+	for _, s := range c.Scopes {
+		if s == scope || s == ScopeManage {
+			return true
+		}
+	}
+	return false
+}
+
+// Errors of Config.Caller.
+var (
+	ErrNoCredentials  = errors.New("transmitter: the request carries no credentials")
+	ErrBadCredentials = errors.New("transmitter: the credentials are not valid")
+)
+
+// prepare checks the configuration and fills in what was left out.
+func (c *Config) prepare() error {
+	u, err := url.Parse(c.Issuer)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(c.Issuer, "?#"):
+		return fmt.Errorf("transmitter: issuer %q is not a plain https URL", c.Issuer) // SSF 1.0 §7.1
+	case u.Scheme != "https" && (u.Scheme != "http" || !c.InsecureHTTP):
+		return fmt.Errorf("transmitter: issuer %q is not https", c.Issuer)
+	case len(c.Signers) == 0:
+		return errors.New("transmitter: no signer")
+	case c.Registry == nil:
+		return errors.New("transmitter: no event registry")
+	case c.Store == nil:
+		return errors.New("transmitter: no store")
+	case c.Caller == nil:
+		return errors.New("transmitter: nothing tells who calls (Config.Caller)")
+	}
+	kids := map[string]bool{}
+	for _, s := range c.Signers {
+		if s.KeyID() == "" || kids[s.KeyID()] {
+			return fmt.Errorf("transmitter: kid %q is empty or used twice", s.KeyID()) // TX-29
+		}
+		kids[s.KeyID()] = true
+	}
+	if len(c.Events) == 0 {
+		for _, t := range c.Registry.Types() {
+			if !t.StreamLevel {
+				c.Events = append(c.Events, t.URI)
+			}
+		}
+	}
+	if c.Vocabulary == (receipt.Vocabulary{}) {
+		c.Vocabulary = receipt.Default()
+	}
+	if c.Schemes == nil {
+		c.Schemes = []string{"urn:ietf:rfc:6750"}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Client == nil {
+		c.Client = &http.Client{
+			Timeout:       10 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	if c.ReceiptKeys == nil {
+		client, now := c.Client, c.Now
+		c.ReceiptKeys = func(uri string) set.KeySet { return set.NewRemoteKeys(uri, client, now) }
+	}
+	c.MaxBody = or(c.MaxBody, 64<<10)
+	c.KeysMaxAge = or(c.KeysMaxAge, 5*time.Minute)
+	c.Window = or(c.Window, 8)
+	c.InFlight = or(c.InFlight, 512)
+	c.Timeout = or(c.Timeout, 10*time.Second)
+	c.Sweep = or(c.Sweep, time.Second)
+	if c.Transport == nil {
+		c.Transport = newTransport(c)
+	}
+	return nil
+}
+
+func or[T int | int64 | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+// base is the issuer without its trailing slash: endpoints hang below it.
+func (c *Config) base() string { return strings.TrimSuffix(c.Issuer, "/") }
+
+// signer gives the signer for new rows of an algorithm; an empty name means the default.
+func (c *Config) signer(alg string) (*set.Signer, error) {
+	if alg == "" {
+		return c.Signers[0], nil
+	}
+	for _, s := range c.Signers {
+		if string(s.Algorithm()) == alg {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("transmitter: no signing key for %s", alg)
+}

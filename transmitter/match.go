@@ -1,0 +1,199 @@
+package transmitter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"countersign/internal/strictjson"
+	"countersign/set"
+	"countersign/subject"
+)
+
+// snapshot is the streams as one generation of the store has them. Nothing in it is changed.
+type snapshot struct {
+	generation int64
+	byKey      map[int64]*Stream
+	byType     map[string][]*Stream // streams that are not disabled, by event type delivered
+	byReceiver map[string][]*Stream
+}
+
+// reload reads the streams anew and hands them to the pump.
+func (t *Transmitter) reload(ctx context.Context) (*snapshot, error) {
+	t.refresh.Lock()
+	defer t.refresh.Unlock()
+	streams, generation, err := t.cfg.Store.AllStreams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	old := t.streams.Load()
+	if old != nil && generation < old.generation {
+		return old, nil
+	}
+	s := &snapshot{generation: generation, byKey: make(map[int64]*Stream, len(streams)), byType: map[string][]*Stream{}, byReceiver: map[string][]*Stream{}}
+	for i := range streams {
+		st := &streams[i]
+		s.byKey[st.Key] = st
+		s.byReceiver[st.Receiver] = append(s.byReceiver[st.Receiver], st)
+		if st.Status == Disabled {
+			continue // SSF 1.0 §8.1.2.1: nothing is held for a disabled stream
+		}
+		for _, typ := range st.Delivered {
+			s.byType[typ] = append(s.byType[typ], st)
+		}
+	}
+	t.streams.Store(s)
+	t.Pump.adopt(old, s)
+	return s, nil
+}
+
+// current gives the snapshot in memory, read where there is none yet.
+func (t *Transmitter) current(ctx context.Context) (*snapshot, error) {
+	if s := t.streams.Load(); s != nil {
+		return s, nil
+	}
+	return t.reload(ctx)
+}
+
+// Send matches m with the streams, keeps it durably, and wakes the pump. It returns what was queued where;
+// where no stream takes the type, nothing was, and that is no error. The events are delivered while Run runs.
+func (t *Transmitter) Send(ctx context.Context, m Message) (*Sent, error) {
+	for range 8 {
+		out, sent, err := t.Plan(ctx, m)
+		if err != nil || len(out.Rows) == 0 {
+			return sent, err
+		}
+		err = t.cfg.Store.Enqueue(ctx, out)
+		if errors.Is(err, ErrStale) {
+			if _, err := t.reload(ctx); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.Notify(out)
+		kept := sent.Queued[:0]
+		for i, row := range out.Rows {
+			if row.Seq != 0 {
+				kept = append(kept, sent.Queued[i])
+			}
+		}
+		sent.Queued = kept
+		return sent, nil
+	}
+	return nil, ErrStale
+}
+
+// Plan matches m with the streams in memory and fixes what will be signed, without keeping anything. A caller that
+// keeps the rows in a transaction of its own calls Notify after its commit, and Plan again on ErrStale, after Reload.
+func (t *Transmitter) Plan(ctx context.Context, m Message) (*Outgoing, *Sent, error) {
+	snap, err := t.current(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	typ, ok := t.cfg.Registry.Resolve(m.Type)
+	if !ok {
+		return nil, nil, fmt.Errorf("transmitter: event type %q is not in the registry", m.Type)
+	}
+	if typ.StreamLevel {
+		return nil, nil, fmt.Errorf("transmitter: %s belongs to one stream and is not sent as a message", typ.URI)
+	}
+	m.Type = typ.URI
+	sub, err := t.check(&m)
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.TXN == "" {
+		m.TXN = set.NewID() // SSF 1.0 §4.1.9
+	}
+	out := &Outgoing{Generation: snap.generation}
+	sent := &Sent{TXN: m.TXN}
+	out.Event = Event{Type: m.Type, Subject: sub.Key(), Body: Body(m.TXN, m.TimeOfEvent, m.SubID, m.Type, m.Payload)}
+	iat, matched := t.cfg.Now().Unix(), false // rounded down (TX-158)
+	for _, s := range snap.byType[m.Type] {
+		if m.Streams != nil && !slices.Contains(m.Streams, s.ID) {
+			continue
+		}
+		matched = true
+		if m.Order != nil && !t.takesOrder(s, &m) {
+			continue // receipts design §3.3: never a directive on a stream that is not active
+		}
+		signer, err := t.cfg.signer(s.Algorithm)
+		if err != nil {
+			return nil, nil, fmt.Errorf("stream %s: %w", s.ID, err)
+		}
+		row := Row{Stream: s.Key, StreamID: s.ID, JTI: set.NewID(), IssuedAt: iat, KeyID: signer.KeyID(), Algorithm: string(signer.Algorithm())}
+		q := Queued{StreamID: s.ID, Receiver: s.Receiver, JTI: row.JTI, IssuedAt: iat}
+		if m.Order != nil {
+			if err := t.planOrder(s, &m, &row, signer); err != nil {
+				return nil, nil, err
+			}
+			q.SetHash, q.Input = row.Order.SetHash, row.Input
+		}
+		out.Rows = append(out.Rows, row)
+		sent.Queued = append(sent.Queued, q)
+	}
+	if m.Order != nil && matched && len(out.Rows) == 0 {
+		return out, sent, ErrNoOrderStream
+	}
+	return out, sent, nil
+}
+
+// Reload reads the streams anew, for callers that got ErrStale.
+func (t *Transmitter) Reload(ctx context.Context) error {
+	_, err := t.reload(ctx)
+	return err
+}
+
+// Notify tells the pump of rows that were committed. It does not block.
+func (t *Transmitter) Notify(out *Outgoing) { t.Pump.notify(out) }
+
+// Complete signs the signing input of an order that was sent, and gives the compact token.
+func (t *Transmitter) Complete(input string) (string, error) {
+	u, err := set.Parse(input + ".AA")
+	if err != nil {
+		return "", err
+	}
+	kid := u.Header().KeyID
+	for _, s := range t.cfg.Signers {
+		if s.KeyID() == kid {
+			return s.Complete(input)
+		}
+	}
+	return "", fmt.Errorf("transmitter: no signing key %q", kid)
+}
+
+// check refuses a message that must not leave us, and gives its subject.
+func (t *Transmitter) check(m *Message) (subject.Identifier, error) {
+	sub, err := subject.Parse(m.SubID)
+	if err != nil {
+		return sub, fmt.Errorf("transmitter: sub_id: %w", err) // TX-145
+	}
+	if len(m.Payload) == 0 {
+		m.Payload = json.RawMessage("{}")
+	}
+	if err := strictjson.Check(m.Payload, strictjson.Limits{}); err != nil {
+		return sub, fmt.Errorf("transmitter: payload: %w", err)
+	}
+	members, err := strictjson.Object(m.Payload)
+	if err != nil {
+		return sub, fmt.Errorf("transmitter: payload is not an object: %w", err) // TX-152
+	}
+	for _, member := range members {
+		if member.Name == t.cfg.Vocabulary.Directive {
+			return sub, errors.New("transmitter: a directive is not part of the payload") // receipts design §2, §4
+		}
+	}
+	payload, err := t.cfg.Registry.Decode(m.Type, m.Payload)
+	if err != nil {
+		return sub, fmt.Errorf("transmitter: payload: %w", err)
+	}
+	if err := payload.Validate(); err != nil {
+		return sub, fmt.Errorf("transmitter: payload: %w", err)
+	}
+	return sub, nil
+}

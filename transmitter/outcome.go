@@ -1,0 +1,151 @@
+package transmitter
+
+import (
+	"context"
+	"time"
+)
+
+// book notes an outcome; write takes it to the store. The row stays known until then, so that it is not sent again.
+func (p *Pump) book(o Outcome) {
+	p.outcomes = append(p.outcomes, o)
+	switch len(p.outcomes) {
+	case 1:
+		signal(p.acks)
+	case ackSize:
+		signal(p.full)
+	}
+}
+
+// write takes outcomes and back-offs to the store in batches, until stop; then it writes what is left.
+func (p *Pump) write(ctx context.Context, stop <-chan struct{}) {
+	for {
+		select {
+		case <-p.acks:
+		case <-stop:
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			p.flush(last)
+			cancel()
+			return
+		}
+		wait := time.NewTimer(ackDelay)
+		select {
+		case <-p.full:
+		case <-wait.C:
+		case <-stop:
+		}
+		wait.Stop()
+		p.flush(ctx)
+	}
+}
+
+// flush writes until nothing is left or ctx ends.
+func (p *Pump) flush(ctx context.Context) {
+	pause := 50 * time.Millisecond
+	for {
+		p.mu.Lock()
+		n := min(len(p.outcomes), ackSize)
+		batch := append([]Outcome(nil), p.outcomes[:n]...)
+		p.outcomes = append(p.outcomes[:0], p.outcomes[n:]...)
+		p.acking = n
+		troubles := p.writes
+		if len(troubles) > 0 {
+			p.writes = map[int64]Trouble{}
+		}
+		p.mu.Unlock()
+		if n == 0 && len(troubles) == 0 {
+			return
+		}
+		for n > 0 {
+			err := p.cfg.Store.Done(ctx, batch)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				return // the rows are still in the store and are delivered again
+			}
+			p.cfg.Log.WarnContext(ctx, "outcomes could not be kept, trying again", "error", err)
+			sleep(ctx, pause)
+			pause = min(2*pause, 5*time.Second)
+		}
+		for key, tr := range troubles {
+			if err := p.cfg.Store.Backoff(ctx, key, tr); err != nil && ctx.Err() == nil {
+				p.cfg.Log.WarnContext(ctx, "a back-off could not be kept", "error", err)
+			}
+		}
+		p.mu.Lock()
+		p.acking = 0
+		for _, o := range batch {
+			l := p.lanes[o.Stream]
+			if l == nil {
+				continue
+			}
+			if l.reading { // a read that began before may still bring the row
+				l.gone = append(l.gone, o.Seq)
+				continue
+			}
+			delete(l.known, o.Seq)
+			p.retire(l)
+		}
+		p.schedule()
+		p.mu.Unlock()
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// nextProbe says how long until the next back-off ends; 0 where there is none.
+func (p *Pump) nextProbe() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := At(p.cfg.Now())
+	var first Micros
+	for _, tr := range p.trouble {
+		if tr.Next > now && (first == 0 || tr.Next < first) {
+			first = tr.Next
+		}
+	}
+	if first == 0 {
+		return 0
+	}
+	return time.Duration(first-now)*time.Microsecond + time.Microsecond
+}
+
+// probe wakes the streams whose back-off ended since it was called last.
+func (p *Pump) probe() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := At(p.cfg.Now())
+	for key, tr := range p.trouble {
+		if tr.Next > p.probed && tr.Next <= now {
+			if l := p.lane(key); l != nil {
+				if len(l.known) == 0 {
+					p.look(l, 0)
+				}
+				p.arm(l)
+			}
+		}
+	}
+	p.probed = now
+	p.schedule()
+}
+
+// Troubled gives the streams whose delivery is failing, by stream_id.
+func (p *Pump) Troubled() map[string]Trouble {
+	snap := p.t.streams.Load()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make(map[string]Trouble, len(p.trouble))
+	for key, tr := range p.trouble {
+		if s := snap.byKey[key]; s != nil {
+			out[s.ID] = tr
+		}
+	}
+	return out
+}

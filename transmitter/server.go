@@ -1,0 +1,299 @@
+package transmitter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"countersign/internal/strictjson"
+	"countersign/receipt"
+	"countersign/set"
+	"countersign/stream"
+)
+
+// Paths below the issuer. They are told in the metadata and promised nowhere else.
+const (
+	pathKeys     = "/jwks.json"
+	pathStreams  = "/ssf/streams"
+	pathStatus   = "/ssf/status"
+	pathVerify   = "/ssf/verify"
+	pathReceipts = "/ssf/receipts"
+)
+
+// Server is the stream API as http.Handler: discovery (SSF 1.0 §7), keys, configuration, status and
+// verification (§8.1), and the receipt endpoint (receipts design §6.2).
+type Server struct {
+	t        *Transmitter
+	cfg      *Config
+	routes   map[string]route
+	metadata []byte
+	keys     []byte
+	ours     receipt.Settings // as in the metadata, with our audience
+
+	mu       sync.Mutex
+	verified map[int64]time.Time   // last accepted verification request, by stream key
+	remote   map[string]set.KeySet // by receipt_jwks_uri
+}
+
+type route map[string]http.HandlerFunc // by method
+
+func newServer(t *Transmitter) (*Server, error) {
+	s := &Server{t: t, cfg: t.cfg, verified: map[int64]time.Time{}, remote: map[string]set.KeySet{}}
+	if err := s.describe(); err != nil {
+		return nil, err
+	}
+	known, err := stream.MetadataURL(s.cfg.Issuer)
+	if err != nil {
+		return nil, fmt.Errorf("transmitter: %w", err)
+	}
+	inserted, _ := url.Parse(known)
+	issuer, _ := url.Parse(s.cfg.base())
+	at := func(p string) string { return issuer.Path + p }
+	discovery := route{http.MethodGet: s.serve(s.metadata, 5*time.Minute)}
+	s.routes = map[string]route{
+		inserted.Path:            discovery, // TX-1
+		at(stream.WellKnownPath): discovery, // TX-26: also where it is appended
+		at(pathKeys):             {http.MethodGet: s.serve(s.keys, s.cfg.KeysMaxAge)},
+		at(pathStreams):          {http.MethodPost: s.create, http.MethodGet: s.readStreams, http.MethodPatch: s.patch, http.MethodPut: s.put, http.MethodDelete: s.remove},
+		at(pathStatus):           {http.MethodGet: s.readStatus, http.MethodPost: s.setStatus},
+		at(pathVerify):           {http.MethodPost: s.verify},
+	}
+	if s.cfg.Receipts != nil {
+		s.routes[at(pathReceipts)] = route{http.MethodPost: s.takeReceipt}
+	}
+	return s, nil
+}
+
+// ServeHTTP answers by path and method.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store") // TX-42
+	h.Set("X-Content-Type-Options", "nosniff")
+	rt, ok := s.routes[r.URL.Path]
+	if !ok {
+		refuse(w, http.StatusNotFound, "not_found", "there is nothing at this address")
+		return
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	handle, ok := rt[method]
+	if !ok {
+		h.Set("Allow", allow(rt))
+		refuse(w, http.StatusMethodNotAllowed, "method_not_allowed", "this address takes "+allow(rt))
+		return
+	}
+	handle(w, r)
+}
+
+func allow(rt route) string {
+	var out []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete} {
+		if rt[m] != nil {
+			out = append(out, m)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// describe makes the metadata, of what is really there (TX-27), and the key set.
+func (s *Server) describe() error {
+	c, base := s.cfg, s.cfg.base()
+	md := stream.Metadata{
+		SpecVersion:              stream.SpecVersion, // IOP-4
+		Issuer:                   c.Issuer,
+		JWKSURI:                  base + pathKeys,
+		DeliveryMethodsSupported: []string{stream.PushMethod},
+		ConfigurationEndpoint:    base + pathStreams,
+		StatusEndpoint:           base + pathStatus,
+		VerificationEndpoint:     base + pathVerify,
+		DefaultSubjects:          stream.DefaultAll,
+	}
+	for _, urn := range c.Schemes {
+		md.AuthorizationSchemes = append(md.AuthorizationSchemes, stream.AuthorizationScheme{SpecURN: urn})
+	}
+	if c.Receipts != nil {
+		ours := *c.Receipts
+		ours.Endpoint = base + pathReceipts
+		ours.DeliveryMethods = []string{receipt.DeliveryPush}
+		ours.Status, ours.ReceiptAudience = "", ""
+		if err := ours.CheckMetadata(); err != nil {
+			return fmt.Errorf("transmitter: receipts: %w", err)
+		}
+		raw, err := ours.Marshal()
+		if err != nil {
+			return err
+		}
+		md.Extra = map[string]json.RawMessage{c.Vocabulary.Settings: raw}
+		s.ours = ours
+		s.ours.ReceiptAudience = c.Issuer
+	}
+	var err error
+	if s.metadata, err = json.Marshal(md); err != nil {
+		return err
+	}
+	keys := make([]set.Key, len(c.Signers))
+	for i, signer := range c.Signers {
+		keys[i] = signer.Public()
+	}
+	s.keys = set.MarshalJWKS(keys)
+	return nil
+}
+
+// serve answers with a fixed document.
+func (s *Server) serve(body []byte, maxAge time.Duration) http.HandlerFunc {
+	age := "public, max-age=" + strconv.Itoa(int(maxAge.Seconds()))
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", age) // TX-31
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		if r.Method != http.MethodHead {
+			_, _ = w.Write(body)
+		}
+	}
+}
+
+// caller finds out who calls, and answers 401 where nobody can be made out (TX-35, RFC 6750 §3).
+func (s *Server) caller(w http.ResponseWriter, r *http.Request) (Caller, bool) {
+	c, err := s.cfg.Caller(r)
+	switch {
+	case err == nil && c.Receiver != "":
+		return c, true
+	case err == nil, errors.Is(err, ErrNoCredentials):
+		w.Header().Set("WWW-Authenticate", `Bearer realm="ssf"`) // no error code without credentials (AZ-3)
+		refuse(w, http.StatusUnauthorized, "unauthorized", "this address wants a bearer token")
+	case errors.Is(err, ErrBadCredentials):
+		w.Header().Set("WWW-Authenticate", `Bearer realm="ssf", error="invalid_token"`) // AZ-4
+		refuse(w, http.StatusUnauthorized, "unauthorized", "the bearer token is not valid here")
+	default:
+		s.cfg.Log.ErrorContext(r.Context(), "callers cannot be told", "error", err)
+		unavailable(w)
+	}
+	return Caller{}, false
+}
+
+// allowed answers 403 where the credential has none of the scopes.
+func allowed(w http.ResponseWriter, c Caller, scopes ...string) bool {
+	for _, scope := range scopes {
+		if c.may(scope) {
+			return true
+		}
+	}
+	w.Header().Set("WWW-Authenticate", `Bearer realm="ssf", error="insufficient_scope", scope="`+scopes[0]+`"`) // AZ-4
+	refuse(w, http.StatusForbidden, "access_denied", "the token lacks the scope "+scopes[0])
+	return false
+}
+
+// body reads a management body into v, and answers 400, 413 or 415 where it cannot be. The media type is not looked
+// at: the specification's own examples leave it out (TX-41).
+func (s *Server) body(w http.ResponseWriter, r *http.Request, v any) ([]byte, bool) {
+	data, ok := s.bytes(w, r, s.cfg.MaxBody)
+	if !ok {
+		return nil, false
+	}
+	err := strictjson.Check(data, strictjson.Limits{Bytes: int(s.cfg.MaxBody)})
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
+	if err != nil {
+		invalid(w, err) // TX-38
+		return nil, false
+	}
+	return data, true
+}
+
+func (s *Server) bytes(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, bool) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		refuse(w, http.StatusUnsupportedMediaType, stream.InvalidRequest, "the body must not be encoded")
+		return nil, false
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		refuse(w, http.StatusRequestEntityTooLarge, stream.InvalidRequest, fmt.Sprintf("the body is larger than %d octets", limit))
+		return nil, false
+	case err != nil:
+		refuse(w, http.StatusBadRequest, stream.InvalidRequest, "the body could not be read")
+		return nil, false
+	}
+	return data, true
+}
+
+// streamID takes the query parameter; present says whether there is one.
+func streamID(w http.ResponseWriter, r *http.Request) (id string, present, ok bool) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	v := q["stream_id"]
+	switch {
+	case err != nil:
+		refuse(w, http.StatusBadRequest, stream.InvalidRequest, "the query cannot be read")
+	case len(v) > 1:
+		refuse(w, http.StatusBadRequest, stream.InvalidRequest, "stream_id is given more than once")
+	case len(v) == 1 && v[0] == "":
+		refuse(w, http.StatusBadRequest, stream.InvalidRequest, "stream_id is empty")
+	case len(v) == 0:
+		return "", false, true
+	default:
+		return v[0], true, true
+	}
+	return "", false, false
+}
+
+// failed answers for an error of the store or of a check.
+func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
+	var bad *badRequest
+	switch {
+	case errors.As(err, &bad):
+		refuse(w, http.StatusBadRequest, stream.InvalidRequest, bad.text)
+	case errors.Is(err, ErrNotFound):
+		// The same answer for a stream of another receiver (TX-37).
+		refuse(w, http.StatusNotFound, "not_found", "there is no such stream")
+	case errors.Is(err, ErrConflict):
+		refuse(w, http.StatusConflict, "conflict", "there is a stream already, and only one is allowed; read it with GET") // TX-66
+	case errors.Is(err, ErrBusy):
+		unavailable(w)
+	default:
+		s.cfg.Log.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
+		unavailable(w)
+	}
+}
+
+// badRequest is a fault of the request, worded for its sender.
+type badRequest struct{ text string }
+
+func (b *badRequest) Error() string { return b.text }
+
+func bad(format string, args ...any) error { return &badRequest{fmt.Sprintf(format, args...)} }
+
+func refuse(w http.ResponseWriter, status int, code, text string) {
+	stream.WriteError(w, status, stream.WireError{Err: code, Description: text})
+}
+
+func invalid(w http.ResponseWriter, err error) {
+	refuse(w, http.StatusBadRequest, stream.InvalidRequest, "the body cannot be used: "+printable(err.Error()))
+}
+
+func unavailable(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	refuse(w, http.StatusServiceUnavailable, stream.Unavailable, "try again shortly")
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		unavailable(w)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,82 @@
+package transmitter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// Transmitter is an SSF Transmitter: the stream API as http.Handler, the pump that delivers, and Send.
+type Transmitter struct {
+	// Server answers the stream API. Transmitter.ServeHTTP calls it.
+	Server *Server
+	// Pump delivers. Transmitter.Run runs it.
+	Pump *Pump
+
+	cfg     *Config
+	streams atomic.Pointer[snapshot]
+	refresh sync.Mutex
+}
+
+// New checks the configuration and makes a Transmitter. Nothing runs before Run.
+func New(cfg Config) (*Transmitter, error) {
+	if err := cfg.prepare(); err != nil {
+		return nil, err
+	}
+	t := &Transmitter{cfg: &cfg}
+	t.Pump = newPump(t)
+	var err error
+	if t.Server, err = newServer(t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// ServeHTTP serves discovery, keys, the stream API and the receipt endpoint. Mount it at the root of the issuer's host.
+func (t *Transmitter) ServeHTTP(w http.ResponseWriter, r *http.Request) { t.Server.ServeHTTP(w, r) }
+
+// Run delivers until ctx ends. It returns nil then, and an error where it could not start.
+func (t *Transmitter) Run(ctx context.Context) error { return t.Pump.Run(ctx) }
+
+// Message is one event to transmit.
+type Message struct {
+	Type        string          // event type URI, or its short name in the registry
+	SubID       json.RawMessage // RFC 9493 subject identifier; required
+	Payload     json.RawMessage // the event object; empty: {}
+	TXN         string          // empty: a fresh one
+	TimeOfEvent int64           // toe, seconds; 0: left out
+	// Order is a directive (receipts design §4). Such a message goes only to streams where receipts are
+	// active, to each under a jti of its own. Nil: a plain event.
+	Order json.RawMessage
+	// Streams limits the message to these stream ids; nil: every stream that matches.
+	Streams []string
+}
+
+// Sent says what was queued where.
+type Sent struct {
+	TXN    string
+	Queued []Queued // empty where no stream matched
+}
+
+// Queued is one SET on one stream.
+type Queued struct {
+	StreamID string
+	Receiver string
+	JTI      string
+	IssuedAt int64
+	// SetHash and Input are those of an order: its content address and its signing input. Complete gives the token.
+	SetHash string
+	Input   string
+}
+
+// ErrNoOrderStream: streams match, but receipts are active on none of them, so the order was not sent.
+var ErrNoOrderStream = errors.New("transmitter: no matching stream takes orders")
+
+// AcceptedReceipt is what Config.OnReceipt gets.
+type AcceptedReceipt struct {
+	Order   SentOrder // with every receipt accepted so far, this one included
+	Receipt KeptReceipt
+}
