@@ -54,6 +54,7 @@ type Identifier struct {
 	parts     []part  // complex
 	aliases   []Identifier
 	addresses []string // ip-addresses
+	older     bool     // given in the form of an older draft
 }
 
 type field struct{ name, value string }
@@ -71,6 +72,18 @@ func (i Identifier) Format() string { return i.format }
 
 // Raw is the identifier as it was given to Parse; do not change it.
 func (i Identifier) Raw() json.RawMessage { return i.raw }
+
+// Emit is the identifier as it may be sent to an SSF 1.0 receiver: Raw, or Canonical where Raw has the form
+// of an older draft (SUB-26).
+func (i Identifier) Emit() json.RawMessage {
+	if i.older {
+		return json.RawMessage(i.canonical)
+	}
+	return i.raw
+}
+
+// Equal is Identical, with two zero Identifiers equal as well; go-cmp uses it.
+func (i Identifier) Equal(other Identifier) bool { return i.canonical == other.canonical }
 
 // Get gives a member that is a string, such as "email", "sub" or "externalId"; empty when there is none.
 // A phone number comes as '+' and digits.
@@ -109,8 +122,8 @@ func (i Identifier) Aliases() []Identifier { return i.aliases }
 func (i Identifier) Addresses() []string { return i.addresses }
 
 // Canonical is the one spelling of the identifier: JSON with sorted members, today's format name, and
-// phone numbers as '+' and digits; all else, undeclared members included, is literal (SUB-37). Equal
-// subjects have equal forms, whatever the order and spacing of their JSON.
+// phone numbers as '+' and digits, aliases in sorted order; all else, undeclared members included, is
+// literal (SUB-37). Equal subjects have equal forms, whatever the order and spacing of their JSON.
 func (i Identifier) Canonical() string { return i.canonical }
 
 // Key is a short name for the subject: the first half of the SHA-256 of Canonical. It is no secret and no

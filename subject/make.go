@@ -29,8 +29,7 @@ func Account(uri string) Identifier { return simple(FormatAccount, field{"uri", 
 
 // Phone makes a phone_number subject: '+' and digits, whatever else stood between them (SUB-16).
 func Phone(number string) Identifier {
-	read := simple(FormatPhone, field{"phone_number", number})
-	return simple(FormatPhone, field{"phone_number", read.Get("phone_number")})
+	return made(simple(FormatPhone, field{"phone_number", number}).Emit())
 }
 
 // SCIM makes a scim subject from a path below the SCIM base URI and an externalId, which may be empty.
@@ -55,7 +54,7 @@ func Aliases(ids ...Identifier) Identifier {
 		if id.IsZero() {
 			return Identifier{}
 		}
-		out = append(out, id.canonical...)
+		out = append(out, id.Emit()...)
 	}
 	return made(append(out, "]}"...))
 }
@@ -85,7 +84,7 @@ func Complex(parts map[string]Identifier) Identifier {
 	out := []byte(`{"format":"complex"`)
 	for _, name := range names {
 		out = append(strictjson.AppendString(append(out, ','), name), ':')
-		out = append(out, parts[name].raw...)
+		out = append(out, parts[name].Emit()...)
 	}
 	return made(append(out, '}'))
 }

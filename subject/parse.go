@@ -37,12 +37,13 @@ func parse(raw json.RawMessage, complexAllowed bool) (Identifier, error) {
 				return Identifier{}, invalid("format is not a name") // RFC 9493 §3.2
 			}
 			id.format = today(value)
+			id.older = id.format != value
 		case err == nil:
 			id.text = append(id.text, field{m.Name, value})
 		}
 	}
 	if !hasFormat && complexAllowed && allHaveFormat(members) { // the shape of the first SSE drafts
-		id.format = FormatComplex
+		id.format, id.older = FormatComplex, true
 	}
 	switch {
 	case id.format == "":
@@ -102,6 +103,7 @@ func (i *Identifier) readParts(members []strictjson.Member) error {
 			continue
 		}
 		i.parts = append(i.parts, part{m.Name, id})
+		i.older = i.older || id.older
 	}
 	if len(i.parts) == 0 { // SSF 1.0 §3.3
 		return invalid("complex subject without a member")
@@ -196,6 +198,7 @@ func (i *Identifier) readPhone() error {
 		if len(number) < 4 || len(number) > 16 || number[0] != '+' || number[1] == '0' || strings.Trim(number[1:], "0123456789") != "" {
 			return invalid("%s: phone_number is not well formed", i.format)
 		}
+		i.older = i.older || number != f.value || f.name != "phone_number"
 		i.text[at] = field{"phone_number", number}
 		return nil
 	}
@@ -216,6 +219,7 @@ func (i *Identifier) readAliases(members []strictjson.Member) error {
 			return invalid("%s: aliases inside aliases", i.format)
 		}
 		i.aliases = append(i.aliases, id)
+		i.older = i.older || id.older
 	}
 	return nil
 }
