@@ -11,7 +11,6 @@ import (
 type SecretRows interface {
 	PutSecret(ctx context.Context, tenant, name string, sealed []byte) error
 	Secret(ctx context.Context, tenant, name string) ([]byte, error)
-	ListSecrets(ctx context.Context, tenant string) ([]string, error)
 	DeleteSecret(ctx context.Context, tenant, name string) error
 }
 
@@ -51,11 +50,6 @@ func (s *Secrets) Value(ctx context.Context, tenant, name string) ([]byte, error
 		return nil, hub.Errorf(hub.Internal, "secret %s: %w", name, err).WithHint("the database was made with another master key; start the hub with that one")
 	}
 	return plain, nil
-}
-
-// List gives the names, in order.
-func (s *Secrets) List(ctx context.Context, tenant string) ([]string, error) {
-	return s.rows.ListSecrets(ctx, tenant)
 }
 
 // Delete removes a secret.

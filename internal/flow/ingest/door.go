@@ -1,0 +1,214 @@
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"countersign/event"
+	"countersign/internal/hub"
+	"countersign/internal/store"
+	"countersign/internal/strictjson"
+	"countersign/receipt"
+	"countersign/receiver"
+	"countersign/transmitter"
+)
+
+// Store is what ingest needs of the store. Keep is durable when it returns.
+type Store interface {
+	Keep(ctx context.Context, sig *hub.Signal, fingerprint string, out *transmitter.Outgoing, idem *store.Idempotency) (store.Kept, error)
+	SendAgain(ctx context.Context, signalSeq int64, notSince hub.Micros) (*hub.Job, error)
+}
+
+// Transmitter is what the API door needs to pass a signal on to our own streams.
+type Transmitter interface {
+	Plan(ctx context.Context, m transmitter.Message) (*transmitter.Outgoing, *transmitter.Sent, error)
+	Reload(ctx context.Context) error
+	Notify(out *transmitter.Outgoing)
+}
+
+// Config is what a Door is built from. Store, Registry, Find and Taken are required.
+type Config struct {
+	Store    Store
+	Registry *event.Registry
+	// Find gives the source of a receive address; nil where there is none.
+	Find func(id string) *Source
+	// Taken gets each new signal with its claimed job, after it is kept.
+	Taken func(sig *hub.Signal, job *hub.Job)
+	// Again gets the claimed job that sends the latest receipt of a repeated order once more.
+	Again func(job *hub.Job)
+	// Transmitter of a tenant, for do: transmit; nil: the tenant transmits nothing.
+	Transmitter func(tenant string) Transmitter
+	// Issuer is our own name as the tenant's issuer, the iss of signals that come by the API.
+	Issuer func(tenant string) string
+	// Full reports that so much waits already that no more is taken. Nil: never.
+	Full func() bool
+	// Counted is told of each signal: door push or api, result new, repeat or clash. Nil: nobody.
+	Counted func(door, result string)
+	// Refused is told of each refused push with the code sent. Nil: nobody.
+	Refused func(code string)
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// Door is the way in. It is safe for concurrent use.
+type Door struct{ Config }
+
+// New makes a Door.
+func New(c Config) *Door {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Full == nil {
+		c.Full = func() bool { return false }
+	}
+	if c.Counted == nil {
+		c.Counted = func(string, string) {}
+	}
+	if c.Refused == nil {
+		c.Refused = func(string) {}
+	}
+	if c.Again == nil {
+		c.Again = func(*hub.Job) {}
+	}
+	return &Door{c}
+}
+
+// againAfter is how long a repeated order waits before its receipt is sent once more (receipts design §6.1).
+const againAfter = time.Minute
+
+// keep turns a verified token into a signal, and keeps it.
+func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error {
+	if v.StreamEvent {
+		// Verification and stream-updated lead to no work (SSF 1.0 §8.1.4, §8.1.5).
+		d.Log.InfoContext(ctx, "a stream event came", "source", s.Name, "type", v.Event.Type)
+		return nil
+	}
+	if len(s.Audience) == 0 {
+		return &receiver.Busy{RetryAfter: 2 * time.Second, Err: errors.New("the stream at this source is not made yet")}
+	}
+	if d.Full() {
+		return &receiver.Busy{RetryAfter: time.Second, Err: errors.New("too much waits to be processed")}
+	}
+	now := d.Now()
+	c := v.Token.Claims()
+	sig := &hub.Signal{ID: hub.NewID(hub.PrefixSignal, now), Tenant: s.Tenant, Source: s.Name, Door: "push",
+		Issuer: c.Issuer, JTI: c.ID, IssuedAt: c.IssuedAt, TXN: c.TXN, EventType: v.Event.Type, SubID: c.SubID, Event: v.Event.Payload,
+		SetHash: v.Token.Address(), Token: v.Token.Compact(), Received: hub.At(now), State: hub.SignalReceived}
+	if err := d.order(s, v, sig); err != nil {
+		return err
+	}
+	same := sig.SetHash // with a directive: the same content address
+	if sig.Order == nil {
+		var err error
+		if same, err = Fingerprint(v.Token.Payload()); err != nil {
+			return &receiver.Refusal{Description: "the claims cannot be read"}
+		}
+	}
+	kept, err := d.Store.Keep(ctx, sig, same, nil, nil)
+	if err != nil {
+		switch hub.CodeOf(err) {
+		case hub.Unavailable:
+			return &receiver.Busy{Err: err}
+		case hub.Limited:
+			return &receiver.Busy{Limited: true, Err: err}
+		}
+		d.Log.ErrorContext(ctx, "a signal could not be kept", "source", s.Name, "err", err)
+		return err
+	}
+	switch kept.Status {
+	case hub.KeptClash:
+		d.Counted("push", "clash")
+		d.Log.ErrorContext(ctx, "ALARM: a known jti came with other content; it is refused and kept as evidence", "source", s.Name, "signal", kept.ID)
+		return receiver.ErrClash
+	case hub.KeptRepeat:
+		d.Counted("push", "repeat")
+		if sig.Order != nil {
+			d.again(ctx, s, kept.Seq, now)
+		}
+		return receiver.ErrRepeat
+	}
+	d.Counted("push", "new")
+	sig.Seq = kept.Seq
+	d.Taken(sig, kept.Job)
+	return nil
+}
+
+// again answers a redelivered order with its latest receipt (receipts design §6.1).
+func (d *Door) again(ctx context.Context, s *Source, seq int64, now time.Time) {
+	job, err := d.Store.SendAgain(ctx, seq, hub.At(now.Add(-againAfter)))
+	if err != nil {
+		d.Log.WarnContext(ctx, "a repeated order was not answered again", "source", s.Name, "err", err)
+		return
+	}
+	if job != nil {
+		d.Again(job)
+	}
+}
+
+// order reads the directive, where the stream has agreed on receipts. A malformed one refuses the SET on
+// arrival; one that is readable and not acceptable is refused by receipt (A35).
+func (d *Door) order(s *Source, v *receiver.Delivery, sig *hub.Signal) error {
+	if s.Receipts == nil {
+		return nil
+	}
+	c := v.Token.Claims()
+	raw, err := receipt.FindDirective(&c, s.Receipts.Vocabulary)
+	if err != nil {
+		return malformed(err)
+	}
+	if raw == nil {
+		return nil
+	}
+	// A9, A10: an order has exactly this typ, and is not from the future.
+	if v.Token.Header().Type != "secevent+jwt" {
+		return &receiver.Refusal{Description: "typ of a SET with a directive must be exactly secevent+jwt"}
+	}
+	if c.IssuedAt > d.Now().Add(orderSkew).Unix() {
+		return &receiver.Refusal{Description: "iat of a SET with a directive lies more than 120 s ahead"}
+	}
+	dir, err := receipt.ParseDirective(raw, &c, s.Receipts.Vocabulary)
+	if err != nil {
+		return malformed(err)
+	}
+	sig.Order = &hub.Order{Directive: raw, ReceiptNo: receipt.NewNumber(), Refused: dir.Refusal(),
+		ReceiptIssuer: s.Receipts.Issuer, ReceiptAudience: s.Receipts.Audience, Endpoint: s.Receipts.Endpoint,
+		CompleteBy: dir.CompleteBy, NotAfter: dir.NotAfter}
+	return nil
+}
+
+func malformed(err error) error {
+	var m *receipt.Malformed
+	if errors.As(err, &m) {
+		return &receiver.Refusal{Description: "directive: " + m.Text}
+	}
+	return &receiver.Refusal{Description: "the directive cannot be read"}
+}
+
+// Fingerprint is what makes a SET without a directive a repeat: its claims apart from iat, whatever
+// their order (design §2.1).
+func Fingerprint(payload []byte) (string, error) {
+	members, err := strictjson.Object(payload)
+	if err != nil {
+		return "", err
+	}
+	m := make(map[string]json.RawMessage, len(members))
+	for _, x := range members {
+		if x.Name != "iat" {
+			m[x.Name] = x.Value
+		}
+	}
+	sorted, err := json.Marshal(m) // names sorted, space removed
+	if err != nil {
+		return "", err
+	}
+	h := sha256.Sum256(sorted)
+	return "claims:" + base64.RawURLEncoding.EncodeToString(h[:]), nil
+}
