@@ -203,7 +203,7 @@ func ParseDirective(raw json.RawMessage, c *set.Claims, vs ...Vocabulary) (*Dire
 		return nil, malformed("%v", err)
 	}
 	var d Directive
-	if err := strictjson.Unmarshal(raw, &d); err != nil {
+	if err := decode(raw, &d); err != nil {
 		return nil, malformed("%v", err)
 	}
 	if err := d.checkOrder(c, vs); err != nil {

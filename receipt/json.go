@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"countersign/internal/strictjson"
 )
@@ -68,3 +70,19 @@ func tree(data []byte) (any, error) {
 	}
 	return v, nil
 }
+
+// decode fills v from JSON that has passed a schema of this package.
+func decode(data []byte, v any) error { return strictjson.Decode(data, v) }
+
+// indent lays JSON out for a person, two spaces a level.
+func indent(flat []byte) ([]byte, error) {
+	var b bytes.Buffer
+	if err := json.Indent(&b, flat, "", "  "); err != nil {
+		return nil, err
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
+
+// sortedKeys lists the names of a map in order, so that reports do not change from run to run.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
