@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"countersign/internal/strictjson"
 	"countersign/receipt"
 	"countersign/set"
 )
@@ -87,7 +88,7 @@ func withMember(object []byte, name string, value json.RawMessage) []byte {
 	if len(b) > 1 {
 		b = append(b, ',')
 	}
-	b = appendString(b, name)
+	b = strictjson.AppendString(b, name)
 	b = appendJSON(append(b, ':'), value)
 	return append(b, '}')
 }

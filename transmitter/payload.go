@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
-	"unicode/utf8"
+
+	"countersign/internal/strictjson"
 )
 
 // Body makes Event.Body: the claims that are the same on every stream, written once for each event.
@@ -12,30 +13,30 @@ import (
 func Body(txn string, toe int64, subID json.RawMessage, typ string, payload json.RawMessage) []byte {
 	b := make([]byte, 0, len(txn)+len(subID)+len(typ)+len(payload)+64)
 	if txn != "" {
-		b = appendString(append(b, `,"txn":`...), txn)
+		b = strictjson.AppendString(append(b, `,"txn":`...), txn)
 	}
 	if toe != 0 {
 		b = strconv.AppendInt(append(b, `,"toe":`...), toe, 10)
 	}
 	b = appendJSON(append(b, `,"sub_id":`...), subID)
-	b = appendString(append(b, `,"events":{`...), typ)
+	b = strictjson.AppendString(append(b, `,"events":{`...), typ)
 	b = appendJSON(append(b, ':'), payload)
 	return append(b, "}}"...)
 }
 
 // claimsStart is the part of a claims object that is the same for every SET of a stream.
 func claimsStart(issuer string, audience []string) string {
-	b := appendString([]byte(`{"iss":`), issuer)
+	b := strictjson.AppendString([]byte(`{"iss":`), issuer)
 	b = append(b, `,"aud":`...)
 	if len(audience) == 1 {
-		b = appendString(b, audience[0])
+		b = strictjson.AppendString(b, audience[0])
 	} else {
 		b = append(b, '[')
 		for i, a := range audience {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendString(b, a)
+			b = strictjson.AppendString(b, a)
 		}
 		b = append(b, ']')
 	}
@@ -46,26 +47,8 @@ func claimsStart(issuer string, audience []string) string {
 func appendClaims(b []byte, start string, iat int64, jti string, body []byte) []byte {
 	b = append(b, start...)
 	b = strconv.AppendInt(b, iat, 10)
-	b = appendString(append(b, `,"jti":`...), jti)
+	b = strictjson.AppendString(append(b, `,"jti":`...), jti)
 	return append(b, body...)
-}
-
-// appendString writes s as a JSON string. Plain text, which nearly everything is, is copied.
-func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			var buf bytes.Buffer
-			enc := json.NewEncoder(&buf)
-			enc.SetEscapeHTML(false)
-			if enc.Encode(s) != nil {
-				return append(b, `""`...)
-			}
-			return append(b, bytes.TrimRight(buf.Bytes(), "\n")...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
 }
 
 // appendJSON writes valid JSON without the white space between its tokens.

@@ -57,12 +57,9 @@ func (s *Server) acceptReceipt(ctx context.Context, c Caller, compact string) (*
 		return receipt.NewProblem(receipt.CodeMalformed, "the body is not a security event token"), nil
 	}
 	claims := u.Claims()
-	if p := receipt.CheckForm(u, s.cfg.Vocabulary, nil); p != nil { // check 2
-		return p, nil
-	}
 	algorithms := s.algorithms()
-	if !slices.Contains(algorithms, set.Algorithm(u.Header().Algorithm)) {
-		return receipt.NewProblem(receipt.CodeMalformed, "the algorithm is not on the list of receipt_signing_alg_values_supported"), nil
+	if p := receipt.CheckForm(u, s.cfg.Vocabulary, algorithms); p != nil { // check 2
+		return p, nil
 	}
 	keys, audiences, err := s.receiptKeys(ctx, c.Receiver, claims.Issuer) // check 3
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"countersign/event/ssf"
+	"countersign/internal/strictjson"
 	"countersign/set"
 	"countersign/stream"
 	"countersign/subject"
@@ -126,7 +127,7 @@ func (s *Server) verification(st *Stream, state string) (*Outgoing, error) {
 	about := subject.Opaque(st.ID) // TX-129
 	payload := []byte("{}")
 	if state != "" { // never "state": null (TX-134)
-		payload = append(appendString([]byte(`{"state":`), state), '}')
+		payload = append(strictjson.AppendString([]byte(`{"state":`), state), '}')
 	}
 	return &Outgoing{
 		Event: Event{Type: ssf.VerificationURI, Subject: about.Key(), Body: Body("", 0, about.Raw(), ssf.VerificationURI, payload)},
