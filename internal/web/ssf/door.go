@@ -1,0 +1,151 @@
+package ssf
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"countersign/internal/hub"
+	"countersign/stream"
+	"countersign/transmitter"
+)
+
+// Config is what a Door is built from.
+type Config struct {
+	// Streams answers everything that is not a receive address: *transmitter.Transmitter.
+	Streams http.Handler
+	// Receive answers a push to a receive id.
+	Receive func(w http.ResponseWriter, r *http.Request, id string)
+	// Ready reports that requests can be taken; before that everything is 503. Nil: always.
+	Ready func() bool
+	// InFlight is how many requests are worked on at once; more are turned away with 503. Zero: 1024.
+	InFlight int
+	// Proxies are the networks that may speak to this listener, where one ends TLS for us; empty: anybody.
+	Proxies []netip.Prefix
+}
+
+// Door is the listener's handler. It is safe for concurrent use.
+type Door struct {
+	Config
+	slots chan struct{}
+	mux   *http.ServeMux
+}
+
+// ReceivePath is the path of a receive address without its id.
+const ReceivePath = "/receive/"
+
+// New makes a Door.
+func New(c Config) *Door {
+	if c.InFlight == 0 {
+		c.InFlight = 1024
+	}
+	d := &Door{Config: c, slots: make(chan struct{}, c.InFlight), mux: http.NewServeMux()}
+	d.mux.HandleFunc(ReceivePath+"{id}", func(w http.ResponseWriter, r *http.Request) { d.Receive(w, r, r.PathValue("id")) })
+	// Some receivers' libraries ask for a status below the address. There is none, and it costs nothing.
+	d.mux.HandleFunc(ReceivePath+"{id}/{rest...}", http.NotFound)
+	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { d.Streams.ServeHTTP(w, r) })
+	return d
+}
+
+// ServeHTTP answers one request, or turns it away while too many are under way.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(d.Proxies) > 0 && !d.fromProxy(r) {
+		http.Error(w, "this listener speaks to its proxy only", http.StatusForbidden)
+		return
+	}
+	if d.Ready != nil && !d.Ready() {
+		busy(w, "the hub is starting or stopping")
+		return
+	}
+	select {
+	case d.slots <- struct{}{}:
+		defer func() { <-d.slots }()
+	default:
+		busy(w, "too many requests are under way")
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
+
+func busy(w http.ResponseWriter, why string) {
+	w.Header().Set("Retry-After", "1")
+	stream.WriteError(w, http.StatusServiceUnavailable, stream.WireError{Err: stream.Unavailable, Description: why})
+}
+
+func (d *Door) fromProxy(r *http.Request) bool {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(d.Proxies, func(p netip.Prefix) bool { return p.Contains(ap.Addr().Unmap()) })
+}
+
+// Limits puts the times and sizes of this listener on a server: a body that stalls, a header that never ends
+// and a connection that sits are all cut off.
+func Limits(s *http.Server) {
+	s.ReadHeaderTimeout = 5 * time.Second
+	s.ReadTimeout = 15 * time.Second
+	s.WriteTimeout = 45 * time.Second
+	s.IdleTimeout = 2 * time.Minute
+	s.MaxHeaderBytes = 32 << 10
+}
+
+// Client is a caller of the stream API, after its token was checked.
+type Client struct {
+	Spec   *hub.Client
+	Scopes []string // of the token, within those of the client
+}
+
+// Caller makes transmitter.Config.Caller from a token check. check gives hub.Unauthenticated for a
+// token that is not valid, and knows only tokens of clients.
+func Caller(check func(ctx context.Context, token string) (*Client, error)) func(*http.Request) (transmitter.Caller, error) {
+	return func(r *http.Request) (transmitter.Caller, error) {
+		fields := r.Header.Values("Authorization")
+		if len(fields) == 0 {
+			return transmitter.Caller{}, transmitter.ErrNoCredentials
+		}
+		scheme, token, ok := strings.Cut(fields[0], " ")
+		if len(fields) != 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
+			return transmitter.Caller{}, transmitter.ErrBadCredentials
+		}
+		c, err := check(r.Context(), strings.TrimLeft(token, " "))
+		if err != nil {
+			if hub.CodeOf(err) == hub.Unauthenticated {
+				return transmitter.Caller{}, transmitter.ErrBadCredentials
+			}
+			return transmitter.Caller{}, err
+		}
+		if c == nil || c.Spec == nil {
+			return transmitter.Caller{}, transmitter.ErrBadCredentials
+		}
+		return transmitter.Caller{Receiver: c.Spec.Name, Scopes: c.Scopes, OneStream: c.Spec.Streams != "many"}, nil
+	}
+}
+
+// ErrHost is the refusal of a push endpoint outside the client's hosts.
+var ErrHost = errors.New("the client may not have its events pushed to this host")
+
+// AllowEndpoint makes transmitter.Config.AllowEndpoint from the clients' push_hosts. Which addresses are
+// open at all is the egress guard's business.
+func AllowEndpoint(hosts func(ctx context.Context, client string) ([]string, error)) func(context.Context, transmitter.Caller, *url.URL) error {
+	return func(ctx context.Context, c transmitter.Caller, u *url.URL) error {
+		list, err := hosts(ctx, c.Receiver)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return nil
+		}
+		for _, h := range list {
+			if strings.EqualFold(h, u.Hostname()) || strings.EqualFold(h, u.Host) {
+				return nil
+			}
+		}
+		return ErrHost
+	}
+}
