@@ -56,6 +56,22 @@ func Decode(data []byte, v any) error {
 	return at(nodes[1], "one document is wanted here, and this is a second")
 }
 
+// One reads exactly one document that is no resource, such as a pack, so that errors found later have places.
+func One(data []byte) (Doc, error) {
+	nodes, err := parse(data)
+	switch {
+	case err != nil:
+		return Doc{}, err
+	case len(nodes) == 0:
+		return Doc{}, &Error{Line: 1, Col: 1, Msg: "the document is empty"}
+	case len(nodes) > 1:
+		return Doc{}, at(nodes[1], "one document is wanted here, and this is a second")
+	case nodes[0].Kind != yaml.MappingNode:
+		return Doc{}, at(nodes[0], "a mapping is wanted here")
+	}
+	return Doc{Line: nodes[0].Line, node: nodes[0]}, nil
+}
+
 // Doc is one document of a declarative file.
 type Doc struct {
 	APIVersion string
@@ -128,6 +144,9 @@ func Documents(data []byte) ([]Doc, error) {
 func (d Doc) Decode(v any) error {
 	if d.node == nil {
 		return Decode(d.Raw, v)
+	}
+	if d.Kind == "" {
+		return decodeNode(d.node, v, nil)
 	}
 	return decodeNode(d.node, v, head)
 }

@@ -1,0 +1,137 @@
+package connector
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"countersign/internal/expr"
+	"countersign/internal/strictjson"
+)
+
+const keptBytes = 2048
+
+// parseBody gives the answer's body for the rules: nil when empty, JSON where it is JSON, else text.
+func parseBody(media string, raw []byte) (any, error) {
+	trimmed := bytes.TrimSpace(raw)
+	if len(trimmed) == 0 {
+		return nil, nil
+	}
+	declared := strings.Contains(strings.ToLower(media), "json")
+	if declared || trimmed[0] == '{' || trimmed[0] == '[' {
+		err := strictjson.Check(trimmed, strictjson.Limits{Bytes: maxAnswer, Depth: 32})
+		if err == nil {
+			return expr.JSON(trimmed)
+		}
+		if declared {
+			return nil, err
+		}
+	}
+	if !utf8.Valid(raw) {
+		return nil, errors.New("the text is not UTF-8")
+	}
+	return string(raw), nil
+}
+
+// secretMembers are members of answers that are never kept, whatever the pack says.
+var secretMembers = map[string]bool{"password": true, "secret": true, "client_secret": true, "token": true, "access_token": true, "refresh_token": true, "id_token": true, "cookie": true, "recovery_code": true, "recovery_link": true}
+
+// keep gives what of an answer may be kept: secrets and declared members masked, then cut short.
+func (a *App) keep(raw []byte) string {
+	text := string(raw)
+	if err := strictjson.Check(raw, strictjson.Limits{Bytes: maxAnswer, Depth: 32}); err == nil {
+		var v any
+		if json.Unmarshal(raw, &v) == nil {
+			if b, err := json.Marshal(a.hide(v)); err == nil {
+				text = string(b)
+			}
+		}
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	return clip(a.mask(text), keptBytes)
+}
+
+func (a *App) hide(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		for k := range x {
+			if secretMembers[strings.ToLower(k)] || a.Pack.redact[k] {
+				x[k] = masked
+			} else {
+				x[k] = a.hide(x[k])
+			}
+		}
+	case []any:
+		for i := range x {
+			x[i] = a.hide(x[i])
+		}
+	}
+	return v
+}
+
+// mask replaces every secret of the app in a text, in its plain and its URL forms.
+func (a *App) mask(s string) string {
+	for _, v := range a.Secrets {
+		if v == "" {
+			continue
+		}
+		for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v)} {
+			s = strings.ReplaceAll(s, form, masked)
+		}
+	}
+	return s
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// idsOf evaluates found or sessions to distinct ids, in order.
+func idsOf(p *expr.Program, vars map[string]any) ([]string, error) {
+	v, err := p.Value(vars)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return nil, errors.New("a list is wanted")
+	}
+	if len(list) > 10000 {
+		return nil, errors.New("more than 10000 entries")
+	}
+	seen := map[string]bool{}
+	ids := []string{}
+	for _, e := range list {
+		if m, ok := e.(map[string]any); ok {
+			e = m["id"]
+		}
+		var id string
+		switch x := e.(type) {
+		case string:
+			id = x
+		case int64:
+			id = fmt.Sprint(x)
+		}
+		if id == "" || len(id) > 512 {
+			return nil, errors.New("an entry has no usable id")
+		}
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
