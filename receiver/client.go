@@ -328,9 +328,10 @@ func (c *Client) request(ctx context.Context, call call) (*http.Request, error) 
 		return nil, fmt.Errorf("%w: %s: endpoint is not a URL", ErrUnsupported, call.operation)
 	}
 	if call.id != "" {
-		q := u.Query()
-		q.Set("stream_id", call.id)
-		u.RawQuery = q.Encode()
+		if u.RawQuery != "" {
+			u.RawQuery += "&"
+		}
+		u.RawQuery += "stream_id=" + url.QueryEscape(call.id)
 	}
 	var body io.Reader
 	if call.body != nil {

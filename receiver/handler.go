@@ -166,6 +166,9 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) *answer {
 	if err != nil {
 		return unavailable(err)
 	}
+	if policy == nil {
+		return unavailable(errors.New("receiver: Policy gave none"))
+	}
 	token, err := set.Verify(ctx, compact, policy)
 	if err != nil {
 		return judged(err)
