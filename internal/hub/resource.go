@@ -214,6 +214,7 @@ type Client struct {
 	Auth      string   `json:"auth"`
 	Scopes    []string `json:"scopes"`
 	Streams   string   `json:"streams,omitempty"`    // one (default) | many
+	Alg       string   `json:"alg,omitempty"`        // of the SETs on its streams: RS256 (default), ES256, EdDSA
 	PushHosts []string `json:"push_hosts,omitempty"` // hosts a push endpoint may have; empty: any public one
 	Events    []string `json:"events,omitempty"`     // signals.write: event types it may send; empty: any
 	Domains   []string `json:"domains,omitempty"`    // signals.write: e-mail domains of subjects; empty: any

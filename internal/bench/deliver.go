@@ -1,0 +1,288 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const sessionRevoked = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
+
+// door posts signals to the API with do: transmit.
+type door struct {
+	client *http.Client
+	url    string
+	auth   string
+}
+
+func (g *rig) door() *door {
+	return &door{g.client(), g.hub.Admin + "/api/v1/signals", "Bearer " + g.token}
+}
+
+// post sends event number n about a person of its own and gives the time to the acknowledgement.
+func (d *door) post(ctx context.Context, n int64) (time.Duration, error) {
+	body := fmt.Sprintf(`{"event_type":%q,"sub_id":{"format":"email","email":"p%d@example.test"},"event":{"initiating_entity":"policy","reason_admin":{"en":"bench"},"event_timestamp":%d},"txn":"b-%d.","do":"transmit"}`,
+		sessionRevoked, n%50000, time.Now().Unix(), n)
+	start := time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url, strings.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", d.auth)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := d.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		return 0, &refused{resp.StatusCode, strings.TrimSpace(string(answer))}
+	}
+	return time.Since(start), nil
+}
+
+type refused struct {
+	status int
+	text   string
+}
+
+func (r *refused) Error() string { return fmt.Sprintf("the hub answered %d: %s", r.status, r.text) }
+
+func (r *refused) busy() bool { return r.status == 429 || r.status == 503 }
+
+const slices5 = 5
+
+// deliver runs a closed loop in five slices that alternate with the floors.
+func deliver(ctx context.Context, opt Options) (*Result, error) {
+	if opt.Alg == "" {
+		opt.Alg = "RS256"
+	}
+	r := &Result{Alg: opt.Alg, FanOut: opt.FanOut}
+	g, rc, f, err := deliverRig(ctx, opt, r)
+	defer func() {
+		if g != nil {
+			g.close()
+		}
+		if rc != nil {
+			rc.close()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	d := g.door()
+	part := time.Duration(opt.Seconds / slices5 * float64(time.Second))
+	var n, acked atomic.Int64
+	var rates, cpus []float64
+	for i := range slices5 {
+		if err := f.slice(floorSlice); err != nil {
+			return nil, err
+		}
+		cpu0, _ := usage(g.hub.PID())
+		before := rc.count.Load()
+		start := time.Now()
+		end := start.Add(part)
+		var wg sync.WaitGroup
+		var failed atomic.Pointer[error]
+		for range opt.Clients {
+			wg.Go(func() {
+				for time.Now().Before(end) && failed.Load() == nil {
+					if _, err := d.post(ctx, n.Add(1)); err != nil {
+						if b, ok := err.(*refused); ok && b.busy() {
+							continue
+						}
+						failed.Store(&err)
+						return
+					}
+					acked.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if e := failed.Load(); e != nil {
+			return nil, *e
+		}
+		// What was acknowledged in the slice is delivered before the next one; the time until then counts.
+		want := acked.Load() * int64(opt.FanOut)
+		if !waitFor(ctx, 120*time.Second, func() bool { return rc.count.Load() >= want }) {
+			break
+		}
+		took := time.Since(start).Seconds()
+		sets := rc.count.Load() - before
+		cpu1, rss := usage(g.hub.PID())
+		rates = append(rates, float64(sets)/took)
+		cpus = append(cpus, float64((cpu1-cpu0).Microseconds())/float64(sets))
+		r.RSS = max(r.RSS, round(rss, 1))
+		fmt.Fprintf(opt.Out, "slice %d: %.0f SETs/s, sign floor %.0f/s, HTTP floor %.0f/s\n", i+1, rates[len(rates)-1], f.sign[len(f.sign)-1], f.http[len(f.http)-1])
+	}
+	r.Events, r.SETs = acked.Load(), rc.count.Load()
+	r.Lost = max(0, r.Events*int64(opt.FanOut)-r.SETs)
+	r.SentTwice = max(0, r.SETs-r.Events*int64(opt.FanOut))
+	f.fill(r)
+	r.Rate, r.CPU = round(median(rates), 0), round(median(cpus), 1)
+	r.FloorName, r.Floor = "sign", r.SignFloor
+	if opt.Alg != "RS256" {
+		r.FloorName, r.Floor = "HTTP", r.HTTPFloor
+	}
+	r.CPURatio = round(r.CPU/median(f.signCPU), 2)
+	g.trips(ctx, r)
+	return r, nil
+}
+
+const floorSlice = 700 * time.Millisecond
+
+func deliverRig(ctx context.Context, opt Options, r *Result) (*rig, *receivers, *floors, error) {
+	g, err := newRig(ctx, opt, props{})
+	if err != nil {
+		return g, nil, nil, err
+	}
+	_, idle := usage(g.hub.PID())
+	r.IdleRSS = round(idle, 1)
+	rc, err := startReceivers(g.cert, opt.What != "deliver")
+	if err != nil {
+		return g, nil, nil, err
+	}
+	if err := g.streams(ctx, opt.FanOut, func(i int) string { return fmt.Sprintf("%s/s%d", rc.url, i) }, sessionRevoked); err != nil {
+		return g, rc, nil, err
+	}
+	f, err := newFloors(opt.Alg, g.dir, rc.url+"/floor", g.ca.Pool())
+	return g, rc, f, err
+}
+
+// ingest offers a steady rate and times acknowledgements and arrivals; with Rate 0 < it is open loop, and
+// with --clients and a delayed fsync it is the closed loop that shows what group commit carries.
+func ingest(ctx context.Context, opt Options) (*Result, error) {
+	if opt.Alg == "" {
+		opt.Alg = "ES256"
+	}
+	r := &Result{Alg: opt.Alg, FanOut: opt.FanOut}
+	g, rc, f, err := deliverRig(ctx, opt, r)
+	defer func() {
+		if g != nil {
+			g.close()
+		}
+		if rc != nil {
+			rc.close()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.slice(floorSlice); err != nil {
+		return nil, err
+	}
+	d := g.door()
+	var (
+		mu   sync.Mutex
+		acks []float64
+		sent = map[int64]time.Time{}
+		fail error
+	)
+	one := func(n int64, due time.Time) {
+		_, err := d.post(ctx, n)
+		now := time.Now()
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			if b, ok := err.(*refused); !ok || !b.busy() {
+				fail = err
+			}
+			return
+		}
+		sent[n] = due
+		acks = append(acks, float64(now.Sub(due).Microseconds())/1000)
+	}
+	cpu0, _ := usage(g.hub.PID())
+	start := time.Now()
+	if opt.Rate > 0 {
+		r.Offered = opt.Rate
+		openLoop(ctx, opt.Rate, opt.Seconds, one)
+	} else {
+		closedLoop(opt.Clients, opt.Seconds, one)
+	}
+	if fail != nil {
+		return nil, fail
+	}
+	r.Rate = round(float64(len(acks))/time.Since(start).Seconds(), 0)
+	r.Events = int64(len(acks))
+	waitFor(ctx, 120*time.Second, func() bool { return rc.count.Load() >= r.Events*int64(opt.FanOut) })
+	cpu1, rss := usage(g.hub.PID())
+	r.RSS = round(rss, 1)
+	r.SETs = rc.count.Load()
+	r.CPU = round(float64((cpu1-cpu0).Microseconds())/float64(max(r.SETs, 1)), 1)
+	r.Lost = max(0, r.Events*int64(opt.FanOut)-r.SETs)
+	r.SentTwice = max(0, r.SETs-r.Events*int64(opt.FanOut))
+	var ends []float64
+	rc.mu.Lock()
+	for n, due := range sent {
+		if at, ok := rc.arrived[n]; ok {
+			ends = append(ends, float64(at.Sub(due).Microseconds())/1000)
+		}
+	}
+	rc.mu.Unlock()
+	slices.Sort(acks)
+	slices.Sort(ends)
+	r.AckP50, r.AckP99 = percentile(acks, .5), percentile(acks, .99)
+	r.P50, r.P99, r.Max = percentile(ends, .5), percentile(ends, .99), percentile(ends, 1)
+	if err := f.slice(floorSlice); err != nil {
+		return nil, err
+	}
+	f.fill(r)
+	g.trips(ctx, r)
+	return r, nil
+}
+
+// openLoop calls one at fixed moments, whether or not earlier calls have ended: a slow hub does not slow the load.
+func openLoop(ctx context.Context, rate, seconds float64, one func(n int64, due time.Time)) {
+	var wg sync.WaitGroup
+	total := int64(rate * seconds)
+	start := time.Now().Add(50 * time.Millisecond)
+	for n := int64(1); n <= total && ctx.Err() == nil; n++ {
+		due := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+		if d := time.Until(due); d > 0 {
+			time.Sleep(d)
+		}
+		wg.Go(func() { one(n, time.Now()) })
+	}
+	wg.Wait()
+}
+
+func closedLoop(clients int, seconds float64, one func(n int64, due time.Time)) {
+	var wg sync.WaitGroup
+	var n atomic.Int64
+	end := time.Now().Add(time.Duration(seconds * float64(time.Second)))
+	for range clients {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				one(n.Add(1), time.Now())
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func waitFor(ctx context.Context, limit time.Duration, ok func() bool) bool {
+	end := time.Now().Add(limit)
+	for !ok() {
+		if ctx.Err() != nil || time.Now().After(end) {
+			return false
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return true
+}
+
+// trips reads from the hub's metrics how many SQL statements it took per signal.
+func (g *rig) trips(ctx context.Context, r *Result) {
+	statements, signals, err := g.metrics(ctx)
+	if err == nil && signals > 0 {
+		r.Trips = round(statements/signals, 4)
+	}
+}

@@ -1,0 +1,217 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// points are the named moments at which the hub can be made to end itself (docs/flow.md), each of
+// which is hit at least three times in a run.
+var points = []string{
+	"keep.before-commit", "keep.after-commit",
+	"decide.before-commit", "decide.after-commit",
+	"attempt.after-commit", "act.before-send", "act.after-answer", "act.before-readback",
+	"action.before-commit", "action.after-commit",
+	"receipt.before-commit", "receipt.after-commit", "receipt.before-send", "receipt.after-answer",
+	"push.after-202", "ack.before-commit",
+}
+
+const (
+	hitsPerPoint = 3
+	window       = 8   // SETs in flight on one stream
+	ackBatch     = 256 // deliveries acknowledged in one commit
+)
+
+// kill runs orders and deliveries against a hub that is killed over and over, and then counts.
+func kill(ctx context.Context, opt Options) (*Result, error) {
+	if opt.Alg == "" {
+		opt.Alg = "ES256"
+	}
+	if opt.Kills <= 0 {
+		opt.Kills = 5
+	}
+	if opt.Rate <= 0 {
+		opt.Rate = 150
+	}
+	if opt.FanOut < 2 {
+		opt.FanOut = 2
+	}
+	const people = 200000
+	w, err := newWorld(ctx, opt, people, props{args: []string{"--dev"}})
+	defer w.close()
+	if err != nil {
+		return nil, err
+	}
+	rc, err := startReceivers(w.cert, true)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.close()
+	if err := w.streams(ctx, opt.FanOut, func(i int) string { return fmt.Sprintf("%s/s%d", rc.url, i) }, sessionRevoked); err != nil {
+		return nil, err
+	}
+	r := &Result{Alg: opt.Alg, FanOut: opt.FanOut, Points: map[string]int{}}
+	load := w.startLoad(ctx, opt.Rate)
+
+	fail := func(err error) (*Result, error) {
+		load.stop()
+		return nil, fmt.Errorf("after %d kills: %w", r.Kills, err)
+	}
+	// Named points: the next start of the hub ends itself at the nth passing.
+	w.hub.Kill()
+	r.Kills++
+	for _, p := range points {
+		for range hitsPerPoint {
+			w.hub.Env = []string{fmt.Sprintf("COUNTERSIGN_STOP=%s:%d", p, 1+rand.IntN(12))}
+			if err := w.hub.Start(ctx); err != nil && !ended(w.hub.Exited()) {
+				return fail(err)
+			}
+			select {
+			case <-w.hub.Exited():
+				r.Points[p]++
+			case <-time.After(15 * time.Second):
+				r.Problems = append(r.Problems, fmt.Sprintf("stop point %s was not reached within 15 s", p))
+				w.hub.Kill()
+			case <-ctx.Done():
+				return fail(ctx.Err())
+			}
+			r.Kills++
+		}
+		fmt.Fprintf(opt.Out, "%-24s hit %d times, %d orders answered\n", p, r.Points[p], w.done.Load())
+	}
+	// Random moments.
+	w.hub.Env = nil
+	for range opt.Kills {
+		if err := w.hub.Start(ctx); err != nil {
+			return fail(err)
+		}
+		time.Sleep(time.Duration(50+rand.IntN(900)) * time.Millisecond)
+		w.hub.Kill()
+		r.Kills++
+	}
+	fmt.Fprintf(opt.Out, "%-24s %d times\n", "random moments", opt.Kills)
+	if err := w.hub.Start(ctx); err != nil {
+		return fail(err)
+	}
+	load.stop()
+	w.settle(ctx, r, rc, load)
+	return r, nil
+}
+
+func ended(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// load posts events and sends orders at a steady rate, through every outage.
+type load struct {
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	orders atomic.Int64
+	mu     sync.Mutex
+	acked  map[int64]bool // events that the hub acknowledged
+}
+
+func (w *world) startLoad(ctx context.Context, rate float64) *load {
+	ctx, cancel := context.WithCancel(ctx)
+	l := &load{cancel: cancel, acked: map[int64]bool{}}
+	d := w.door()
+	d.client.Timeout = 5 * time.Second
+	l.wg.Go(func() {
+		openLoop(ctx, rate, 3600, func(n int64, _ time.Time) {
+			if _, err := d.post(ctx, n); err == nil {
+				l.mu.Lock()
+				l.acked[n] = true
+				l.mu.Unlock()
+			}
+		})
+	})
+	l.wg.Go(func() {
+		openLoop(ctx, rate/3, 3600, func(n int64, _ time.Time) {
+			if w.order(ctx, int(n), 10*time.Minute) == nil {
+				l.orders.Add(1)
+			}
+		})
+	})
+	return l
+}
+
+func (l *load) stop() {
+	l.cancel()
+	l.wg.Wait()
+}
+
+// settle waits until everything acknowledged has ended, and counts what did not.
+func (w *world) settle(ctx context.Context, r *Result, rc *receivers, l *load) {
+	waitFor(ctx, 3*time.Minute, func() bool {
+		return w.done.Load() >= l.orders.Load() && rc.missing(l.acked, r.FanOut) == 0
+	})
+	_, rss := usage(w.hub.PID())
+	r.RSS = round(rss, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r.Events = int64(len(l.acked)) + l.orders.Load()
+	lostOrders := int64(0)
+	for jti := range w.sent {
+		if w.final[jti] == nil {
+			lostOrders++
+		}
+	}
+	for jti, rcpt := range w.final {
+		if rcpt.Outcome != "fulfilled" {
+			r.Problems = append(r.Problems, fmt.Sprintf("order %s: %s", jti, rcpt.Outcome))
+		}
+	}
+	r.Lost = lostOrders + rc.missing(l.acked, r.FanOut)
+	r.SETs, r.SentTwice = rc.count.Load(), rc.twice()
+	if limit := int64(r.Kills) * int64(r.FanOut*window+ackBatch); r.SentTwice > limit {
+		r.Problems = append(r.Problems, fmt.Sprintf("%d SETs were sent twice; streams x window + one ack batch a kill allows %d", r.SentTwice, limit))
+	}
+	w.audit(r)
+	if requests := int64(len(w.final)); r.Attempts > requests+int64(r.Kills) {
+		r.Problems = append(r.Problems, fmt.Sprintf("the receipts admit %d attempts for %d actions and %d kills", r.Attempts, requests, r.Kills))
+	}
+	for _, p := range points {
+		if r.Points[p] < hitsPerPoint {
+			r.Problems = append(r.Problems, fmt.Sprintf("stop point %s was hit %d times, not %d", p, r.Points[p], hitsPerPoint))
+		}
+	}
+	if len(r.Problems) > 12 {
+		r.Problems = append(r.Problems[:12], fmt.Sprintf("and %d more", len(r.Problems)-12))
+	}
+}
+
+// missing counts acknowledged events that did not arrive on a stream.
+func (rc *receivers) missing(acked map[int64]bool, streams int) (n int64) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	for i := range streams {
+		seen := rc.seen[fmt.Sprintf("/s%d", i)]
+		for e := range acked {
+			if seen[e] == 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// twice counts repeats.
+func (rc *receivers) twice() (n int64) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	for _, m := range rc.seen {
+		for _, times := range m {
+			n += int64(times - 1)
+		}
+	}
+	return n
+}

@@ -1,0 +1,92 @@
+package bench
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// receivers is a server that takes SETs for many streams, one path each. It opens the payload only as
+// far as finding the number of the event, which the load puts into txn as "b-N.".
+type receivers struct {
+	url   string
+	srv   *http.Server
+	count atomic.Int64 // SETs taken, repeats included
+
+	mu      sync.Mutex
+	seen    map[string]map[int64]int // stream path → event number → how often
+	arrived map[int64]time.Time      // event number → first arrival
+	track   bool
+}
+
+func startReceivers(cert tls.Certificate, track bool) (*receivers, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	rc := &receivers{url: fmt.Sprintf("https://localhost:%d", l.Addr().(*net.TCPAddr).Port), seen: map[string]map[int64]int{}, arrived: map[int64]time.Time{}, track: track}
+	rc.srv = &http.Server{Handler: rc, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: 10 * time.Second}
+	go rc.srv.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}}))
+	return rc, nil
+}
+
+func (rc *receivers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	at := time.Now()
+	if r.URL.Path == "/floor" {
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<18))
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if n, ok := number(body); ok && rc.track {
+		rc.mu.Lock()
+		m := rc.seen[r.URL.Path]
+		if m == nil {
+			m = map[int64]int{}
+			rc.seen[r.URL.Path] = m
+		}
+		m[n]++
+		if _, ok := rc.arrived[n]; !ok {
+			rc.arrived[n] = at
+		}
+		rc.mu.Unlock()
+	}
+	rc.count.Add(1)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// number reads N of "txn":"b-N." in the payload of a compact JWS.
+func number(jws []byte) (int64, bool) {
+	a := bytes.IndexByte(jws, '.')
+	b := bytes.LastIndexByte(jws, '.')
+	if a < 0 || b <= a {
+		return 0, false
+	}
+	payload := make([]byte, base64.RawURLEncoding.DecodedLen(b-a-1))
+	if _, err := base64.RawURLEncoding.Decode(payload, jws[a+1:b]); err != nil {
+		return 0, false
+	}
+	_, rest, ok := strings.Cut(string(payload), `"txn":"b-`)
+	if !ok {
+		return 0, false
+	}
+	digits, _, ok := strings.Cut(rest, ".")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	return n, ok && err == nil
+}
+
+func (rc *receivers) close() { rc.srv.Close() }
