@@ -278,6 +278,39 @@ func TestRefusesRequests(t *testing.T) {
 	}
 }
 
+// A body is bounded while it is read, and one that announces too much is not read at all.
+func TestBodyIsBounded(t *testing.T) {
+	b := newBench(t)
+	b.handler.MaxBytes = 1000
+	req.Covers(t, "P-128", "RX-81")
+	body := &counting{Reader: strings.NewReader(strings.Repeat("a", 1<<20))}
+	r := push("")
+	r.Body, r.ContentLength = io.NopCloser(body), -1
+	refused(t, b.do(r), 413, stream.InvalidRequest)
+	if body.n > 1001 {
+		t.Errorf("%d bytes were read", body.n)
+	}
+	r = push("")
+	r.Body, r.ContentLength = io.NopCloser(failing{errors.New("the body was read")}), 1001
+	refused(t, b.do(r), 413, stream.InvalidRequest)
+	r = push(sign(t, claims()))
+	b.handler.MaxBytes = r.ContentLength
+	if w := b.do(r); w.Code != 202 {
+		t.Errorf("a body of exactly the limit: %d %s", w.Code, w.Body)
+	}
+}
+
+type counting struct {
+	io.Reader
+	n int
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += n
+	return n, err
+}
+
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
@@ -546,6 +579,13 @@ func TestVerification(t *testing.T) {
 			}
 		})
 	}
+	t.Run("about a person, at an address that does not know its stream id", func(t *testing.T) {
+		b, c := newBench(t), verification(`{}`)
+		b.handler.StreamID = ""
+		c.SubID = json.RawMessage(`{"format":"email","email":"jane@example.com"}`)
+		req.Covers(t, "EV-5")
+		refused(t, b.do(push(sign(t, c))), 400, stream.InvalidRequest)
+	})
 	t.Run("without a function", func(t *testing.T) {
 		b := newBench(t)
 		b.handler.Verification = nil
