@@ -158,14 +158,14 @@ func (s *slip) mark(l *Line) string {
 	}
 	for i, at := range s.residue {
 		if at == l.EffectiveBy {
-			return sign(i)
+			return footmark(i)
 		}
 	}
 	s.residue = append(s.residue, l.EffectiveBy)
-	return sign(len(s.residue) - 1)
+	return footmark(len(s.residue) - 1)
 }
 
-func sign(i int) string {
+func footmark(i int) string {
 	if i < 3 {
 		return strings.Repeat("*", i+1)
 	}
@@ -199,7 +199,7 @@ func (s *slip) footnotes(issued int64) {
 		if issued != 0 && until[:10] == clock(issued)[:10] {
 			until = until[11:]
 		}
-		s.wrap(sign(i)+" ", strings.Repeat(" ", len(sign(i))+1), "access already granted can last until "+until)
+		s.wrap(footmark(i)+" ", strings.Repeat(" ", len(footmark(i))+1), "access already granted can last until "+until)
 	}
 }
 
