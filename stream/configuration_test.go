@@ -133,7 +133,7 @@ func TestKeycloakStreams(t *testing.T) {
 		"stream-push.json": {Method: stream.PushMethod, EndpointURL: "http://127.0.0.1:19510/ssf/push/kc", AuthorizationHeader: "Bearer rx-static-1"},
 		"stream-poll.json": {Method: stream.PollMethod, EndpointURL: "http://127.0.0.1:18180/realms/ssfdemo/ssf/transmitter/receivers/countersign-poll/streams/751f61c6-4df0-43c2-ba41-a31db95d0f24/poll"},
 	} {
-		data, err := os.ReadFile("../set/testdata/keycloak-26/" + file)
+		data, err := os.ReadFile("testdata/keycloak-26/" + file)
 		if err != nil {
 			t.Fatal(err)
 		}

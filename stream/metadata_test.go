@@ -128,7 +128,7 @@ func TestMetadataRefuses(t *testing.T) {
 }
 
 func TestKeycloakMetadata(t *testing.T) {
-	data, err := os.ReadFile("../set/testdata/keycloak-26/metadata.json")
+	data, err := os.ReadFile("testdata/keycloak-26/metadata.json")
 	if err != nil {
 		t.Fatal(err)
 	}
