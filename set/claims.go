@@ -63,6 +63,13 @@ func (c *Claims) Marshal() ([]byte, error) {
 		return nil, fmt.Errorf("%w: no iat", ErrClaims)
 	case len(c.Events) == 0:
 		return nil, fmt.Errorf("%w: no event", ErrClaims)
+	case !cleanText(c.Issuer) || !cleanText(c.ID) || !cleanText(c.TXN):
+		return nil, fmt.Errorf("%w: %w", ErrClaims, strictjson.ErrText)
+	}
+	for _, a := range c.Audience {
+		if !cleanText(a) {
+			return nil, fmt.Errorf("%w: aud: %w", ErrClaims, strictjson.ErrText)
+		}
 	}
 	size := 128 + len(c.Issuer) + len(c.ID) + len(c.TXN) + len(c.SubID)
 	for _, e := range c.Events {
@@ -105,8 +112,8 @@ func (c *Claims) Marshal() ([]byte, error) {
 		out = strconv.AppendInt(out, c.TimeOfEvent, 10)
 	}
 	if c.SubID != nil {
-		if !isObject(c.SubID) {
-			return nil, fmt.Errorf("%w: sub_id is not an object", ErrClaims)
+		if err := checkRaw("sub_id", c.SubID, strictjson.DefaultDepth-1, true); err != nil {
+			return nil, err
 		}
 		out = append(out, `,"sub_id":`...)
 		out = append(out, c.SubID...)
@@ -116,27 +123,43 @@ func (c *Claims) Marshal() ([]byte, error) {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		if e.Type == "" {
-			return nil, fmt.Errorf("%w: event without a type", ErrClaims)
+		if e.Type == "" || !cleanText(e.Type) {
+			return nil, fmt.Errorf("%w: event without a clean type", ErrClaims)
+		}
+		for _, other := range c.Events[:i] {
+			if other.Type == e.Type {
+				return nil, fmt.Errorf("%w: event %s: %w", ErrClaims, e.Type, strictjson.ErrDuplicate)
+			}
 		}
 		out = strictjson.AppendString(out, e.Type)
 		out = append(out, ':')
-		switch {
-		case e.Payload == nil:
+		if e.Payload == nil {
 			out = append(out, '{', '}')
-		case !isObject(e.Payload):
-			return nil, fmt.Errorf("%w: event %s is not an object", ErrClaims, e.Type)
-		default:
-			out = append(out, e.Payload...)
+			continue
 		}
+		if err := checkRaw(e.Type, e.Payload, strictjson.DefaultDepth-2, true); err != nil {
+			return nil, err
+		}
+		out = append(out, e.Payload...)
 	}
 	out = append(out, '}')
-	for _, m := range c.Extra {
-		if m.Name == "sub" || m.Name == "exp" {
+	for i, m := range c.Extra {
+		switch m.Name {
+		case "sub", "exp":
 			return nil, fmt.Errorf("%w: %s in a SET", ErrClaims, m.Name)
+		case "iss", "aud", "iat", "jti", "txn", "toe", "sub_id", "events":
+			return nil, fmt.Errorf("%w: %s: %w", ErrClaims, m.Name, strictjson.ErrDuplicate)
 		}
-		if len(m.Value) == 0 {
-			return nil, fmt.Errorf("%w: %s has no value", ErrClaims, m.Name)
+		if !cleanText(m.Name) {
+			return nil, fmt.Errorf("%w: a claim's name: %w", ErrClaims, strictjson.ErrText)
+		}
+		for _, other := range c.Extra[:i] {
+			if other.Name == m.Name {
+				return nil, fmt.Errorf("%w: %s: %w", ErrClaims, m.Name, strictjson.ErrDuplicate)
+			}
+		}
+		if err := checkRaw(m.Name, m.Value, strictjson.DefaultDepth-1, false); err != nil {
+			return nil, err
 		}
 		out = append(out, ',')
 		out = strictjson.AppendString(out, m.Name)
@@ -144,11 +167,22 @@ func (c *Claims) Marshal() ([]byte, error) {
 		out = append(out, m.Value...)
 	}
 	out = append(out, '}')
-	// One look at the whole: bad text, broken raw values, a name in Extra that repeats a claim.
-	if err := strictjson.Check(out, strictjson.Limits{}); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrClaims, err)
+	if len(out) > strictjson.DefaultBytes {
+		return nil, fmt.Errorf("%w: %w", ErrClaims, strictjson.ErrSize)
 	}
 	return out, nil
+}
+
+// checkRaw holds a value somebody else encoded to what Verify will ask of it. Each is checked by itself,
+// so that none can close its surroundings and write claims of its own.
+func checkRaw(name string, raw json.RawMessage, depth int, wantObject bool) error {
+	if err := strictjson.Check(raw, strictjson.Limits{Depth: depth}); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrClaims, name, err)
+	}
+	if wantObject && !isObject(raw) {
+		return fmt.Errorf("%w: %s is not an object", ErrClaims, name)
+	}
+	return nil
 }
 
 // NewID makes a jti: 144 random bits in base64url, 24 characters (RFC 7519 §4.1.7).
