@@ -3,7 +3,9 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -240,7 +242,7 @@ func (b *Belt) start(s *step) {
 func (b *Belt) do(s *step, q *queue, w Work) {
 	defer b.running.Done()
 	for {
-		again, err := s.Do(b.ctx, &w)
+		again, err := s.safely(b.ctx, &w)
 		b.mu.Lock()
 		switch {
 		case err != nil:
@@ -270,6 +272,16 @@ func (b *Belt) do(s *step, q *queue, w Work) {
 		b.mu.Unlock()
 		return
 	}
+}
+
+// safely runs the step. A panic of one work is that work's failure, and is left to its lease like one.
+func (s *step) safely(ctx context.Context, w *Work) (again time.Duration, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return s.Do(ctx, w)
 }
 
 func (b *Belt) putBack(s *step, key string, w Work) {

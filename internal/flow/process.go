@@ -5,13 +5,15 @@ import (
 	"time"
 
 	"countersign/internal/hub"
+	"countersign/internal/store"
 )
 
 // Signals is what the processor needs of the store.
 type Signals interface {
 	SignalBySeq(ctx context.Context, seq int64) (*hub.Signal, error)
-	SetUnresolved(ctx context.Context, signalSeq int64, job *hub.Job, reason string, misses []string) error
-	Decide(ctx context.Context, sig *hub.Signal, d *hub.Decision, actions []*hub.Action, job *hub.Job) ([]hub.Job, error)
+	SetUnresolved(ctx context.Context, signalSeq int64, job *hub.Job, reason string, misses []string, opt store.UnresolvedOptions) error
+	Decide(ctx context.Context, sig *hub.Signal, d *hub.Decision, actions []*hub.Action, job *hub.Job, opt store.DecideOptions) ([]hub.Job, error)
+	FinishJob(ctx context.Context, job *hub.Job, next *hub.Micros) error
 }
 
 // Judgement is what correlation and decision gave for one signal.
@@ -22,6 +24,9 @@ type Judgement struct {
 	Identity   string // name of the identity
 	Decision   *hub.Decision
 	Actions    []*hub.Action
+	Charges    []store.Charge
+	// CutAt is when the first receipt of an order is due though work is open or nobody is known yet; 0: not before the end.
+	CutAt hub.Micros
 }
 
 // Processor takes a kept signal to its decision, or leaves it visibly unresolved (design §2.2).
@@ -44,27 +49,47 @@ func (p *Processor) Do(ctx context.Context, w *Work) (time.Duration, error) {
 			return 0, err
 		}
 	}
-	j, err := p.Judge(ctx, sig)
-	if err != nil {
+	for try := 1; ; try++ {
+		err := p.judge(ctx, w, sig)
+		// Another person took the last place under a limit between our look and our write: look again.
+		if hub.CodeOf(err) == hub.Limited && err != nil && try < retries {
+			continue
+		}
+		if err != nil && hub.CodeOf(err) == hub.Conflict && sig.State == hub.SignalReceived {
+			// Decided already, by a life of ours that did not see its commit answered, or by another node.
+			if was, gerr := p.Store.SignalBySeq(ctx, sig.Seq); gerr == nil && was.State != hub.SignalReceived && was.State != hub.SignalUnresolved {
+				return 0, p.Store.FinishJob(ctx, &w.Job, nil)
+			}
+		}
 		return 0, err
 	}
+}
+
+// retries is how often a decision is made again because a limit was reached meanwhile.
+const retries = 4
+
+func (p *Processor) judge(ctx context.Context, w *Work, sig *hub.Signal) error {
+	j, err := p.Judge(ctx, sig)
+	if err != nil {
+		return err
+	}
 	if j.Unresolved != "" {
-		if err := p.Store.SetUnresolved(ctx, sig.Seq, &w.Job, j.Unresolved, j.Misses); err != nil {
-			return 0, err
+		if err := p.Store.SetUnresolved(ctx, sig.Seq, &w.Job, j.Unresolved, j.Misses, store.UnresolvedOptions{CutAt: j.CutAt}); err != nil {
+			return err
 		}
 		sig.State, sig.Reason, sig.Misses = hub.SignalUnresolved, j.Unresolved, j.Misses
 		if p.Waiting != nil {
 			p.Waiting(sig)
 		}
-		return 0, nil
+		return nil
 	}
 	sig.IdentityName, sig.Misses, sig.Reason = j.Identity, j.Misses, ""
-	jobs, err := p.Store.Decide(ctx, sig, j.Decision, j.Actions, &w.Job)
+	jobs, err := p.Store.Decide(ctx, sig, j.Decision, j.Actions, &w.Job, store.DecideOptions{Charges: j.Charges, CutAt: j.CutAt})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if p.Decided != nil {
 		p.Decided(sig, j.Actions, jobs)
 	}
-	return 0, nil
+	return nil
 }

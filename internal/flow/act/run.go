@@ -95,6 +95,11 @@ func (r *run) recover() {
 	r.p.Sending = nil
 	r.at = &hub.Attempt{ActionSeq: r.a.Seq, No: s.No, Op: s.Op, Request: s.Req, Key: s.Key, Sent: s.At,
 		Class: string(connector.Unknown), Note: "no answer is known: the hub stopped after the request was written down"}
+	for _, at := range r.a.Tries {
+		if at.No == s.No {
+			r.at.Seq = at.Seq
+		}
+	}
 	r.p.note(entry{At: r.now(), Op: s.Op, What: "act", Req: s.Req, Class: connector.Unknown, Note: r.at.Note})
 	r.p.Phase, r.p.Looks, r.p.Why = toCheck, 0, "timed_out"
 	r.a.State = hub.Unknown

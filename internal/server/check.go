@@ -1,0 +1,152 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+
+	"countersign/internal/flow/decide"
+	"countersign/internal/hub"
+	"countersign/set"
+)
+
+// Check says what is wrong with the resources that the tenant would have, against each other, the packs and
+// the event types. Every fault is named; nil when there is none.
+func (s *Server) Check(_ context.Context, _ string, all []hub.Resource) error {
+	c := &checker{s: s, apps: map[string]bool{}, sources: map[string]bool{}}
+	for _, r := range all {
+		switch r.Kind {
+		case hub.KindApp:
+			c.apps[r.Name] = true
+		case hub.KindSource:
+			c.sources[r.Name] = true
+		}
+	}
+	for _, r := range all {
+		c.one(r)
+	}
+	if len(c.faults) == 0 {
+		return nil
+	}
+	return hub.Errorf(hub.Invalid, "%s", strings.Join(c.faults, "\n")).WithHint("nothing was written; put it right and apply again")
+}
+
+type checker struct {
+	s             *Server
+	apps, sources map[string]bool
+	faults        []string
+}
+
+func (c *checker) say(r hub.Resource, text string) {
+	c.faults = append(c.faults, string(r.Kind)+" "+r.Name+": "+text)
+}
+
+func (c *checker) one(r hub.Resource) {
+	read := func(v any) bool {
+		if err := json.Unmarshal(r.Spec, v); err != nil {
+			c.say(r, err.Error())
+			return false
+		}
+		return true
+	}
+	switch r.Kind {
+	case hub.KindApp:
+		var app hub.App
+		if !read(&app) {
+			return
+		}
+		pack, ok := c.s.packs.Lookup(app.Pack)
+		if !ok {
+			c.say(r, "there is no pack "+app.Pack+"; countersign app packs are folders given with --packs, or built in: "+strings.Join(c.packNames(), ", "))
+			return
+		}
+		if err := pack.CheckApp(&app); err != nil {
+			c.say(r, err.Error())
+		}
+	case hub.KindSource:
+		var src hub.Source
+		if read(&src) {
+			c.source(r, &src)
+		}
+	case hub.KindPolicy:
+		var p hub.Policy
+		if !read(&p) {
+			return
+		}
+		if _, err := decide.Compile(decide.Versioned{Policy: p, Version: r.Version}, c.s.registry); err != nil {
+			c.say(r, err.Error())
+		}
+		for _, from := range p.From {
+			if !c.sources[from] && !strings.HasPrefix(from, "client:") && from != "operator" {
+				c.say(r, "from: there is no source "+from)
+			}
+		}
+		for _, rule := range p.Then {
+			c.places(r, "at", rule.At)
+		}
+	case hub.KindClient:
+		var cl hub.Client
+		if !read(&cl) {
+			return
+		}
+		for _, e := range cl.Events {
+			c.event(r, e)
+		}
+	}
+}
+
+func (c *checker) source(r hub.Resource, src *hub.Source) {
+	u, err := url.Parse(src.Issuer)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		c.say(r, "issuer: must be a URL without query and fragment")
+	case u.Scheme != "https" && !(c.s.dev && u.Scheme == "http"):
+		c.say(r, "issuer: must begin with https://")
+	}
+	if src.Stream != "create" && len(src.Audience) == 0 {
+		c.say(r, "audience: is needed with stream: none, since no stream's configuration says it")
+	}
+	for _, e := range src.Events {
+		c.event(r, e)
+	}
+	if src.Keys != nil && len(src.Keys.JWKS) > 0 {
+		if keys, err := set.ParseJWKS(src.Keys.JWKS); err != nil {
+			c.say(r, "keys.jwks: "+err.Error())
+		} else if len(keys) == 0 {
+			c.say(r, "keys.jwks: holds no key that can be used")
+		}
+	}
+	for _, m := range src.Correlate {
+		if m.At != "" && !c.apps[m.At] && !c.sources[m.At] {
+			c.say(r, "correlate: there is no place "+m.At)
+		}
+	}
+	if src.Orders != nil {
+		c.places(r, "orders.at", src.Orders.At)
+	}
+}
+
+func (c *checker) places(r hub.Resource, field string, p hub.Places) {
+	for _, name := range p.Names {
+		if !c.apps[name] {
+			c.say(r, field+": there is no app "+name)
+		}
+	}
+}
+
+func (c *checker) event(r hub.Resource, name string) {
+	if _, ok := c.s.registry.Resolve(name); !ok {
+		c.say(r, "events: "+name+" is not known; countersign event types lists them")
+	}
+}
+
+func (c *checker) packNames() []string {
+	var out []string
+	for _, p := range c.s.packs.List() {
+		out = append(out, p.ID)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"countersign/internal/flow"
+	"countersign/internal/flow/correlate"
+	"countersign/internal/flow/decide"
+	"countersign/internal/hub"
+	"countersign/internal/store"
+	"countersign/receipt"
+	"countersign/set"
+)
+
+// judge finds out whom a signal is about and what follows from it. It writes nothing.
+func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, error) {
+	v := s.view.Load()
+	spec := &hub.Source{Name: sig.Source}
+	if src := v.sources[sig.Source]; src != nil {
+		spec = src.spec
+	}
+	who, err := correlate.Correlate(ctx, s.store, correlate.Input{Signal: sig, Source: spec, LooksUp: v.looksUp})
+	if err != nil {
+		return nil, err
+	}
+	order, directive, err := orderOf(sig)
+	if err != nil {
+		return nil, err
+	}
+	j := &flow.Judgement{Misses: who.Misses}
+	if directive != nil && directive.Receipt.When == "all" {
+		j.CutAt = hub.At(s.now()) // a signed proof of arrival (receipts design §4)
+	}
+	if who.Identity == nil && !who.NotAuthorized {
+		j.Unresolved = who.Reason
+		return j, nil
+	}
+	person := decide.Person{Identity: who.Identity, Session: who.Session, SessionAt: who.SessionAt, NotAuthorized: who.NotAuthorized}
+	res, err := v.policies.Decide(decide.Input{Signal: sig, Source: spec, Person: person, Order: order, Apps: v.deciding, Now: s.now(),
+		Used: func(scope, identity string, since time.Time) (int, bool, error) {
+			return s.store.CountPeople(ctx, sig.Tenant, scope, identity, hub.At(since))
+		}})
+	if err != nil {
+		return nil, err
+	}
+	if who.Identity != nil {
+		j.Identity = who.Identity.Name
+	}
+	j.Decision, j.Actions = &res.Decision, res.Actions
+	for _, c := range res.Charges {
+		j.Charges = append(j.Charges, s.charge(v, spec, c))
+	}
+	return j, nil
+}
+
+// charge adds the limit itself, so that the write refuses what two decisions at one moment would take together.
+func (s *Server) charge(v *view, src *hub.Source, c decide.Charge) store.Charge {
+	out := store.Charge{Scope: c.Scope, Identity: c.Identity}
+	var l *hub.Limits
+	if rest, ok := strings.CutPrefix(c.Scope, "policy:"); ok {
+		name, _, _ := strings.Cut(rest, ":")
+		l = v.limits[name]
+	} else if src.Orders != nil {
+		l = src.Orders.Limits
+	}
+	if l == nil {
+		return out
+	}
+	per, err := time.ParseDuration(l.Per)
+	if err != nil {
+		return out
+	}
+	out.Limit, out.Since = l.People, hub.At(s.now().Add(-per))
+	return out
+}
+
+// orderOf reads a signal's directive for the decision; nil where there is none, or where the whole order is
+// refused by receipt and only the event counts.
+func orderOf(sig *hub.Signal) (*decide.Order, *receipt.Directive, error) {
+	if sig.Order == nil {
+		return nil, nil, nil
+	}
+	claims := set.Claims{Issuer: sig.Issuer, ID: sig.JTI, SubID: sig.SubID, Events: []set.Event{{Type: sig.EventType, Payload: sig.Event}}}
+	if sig.Token != "" {
+		u, err := set.Parse(sig.Token)
+		if err != nil {
+			return nil, nil, err
+		}
+		claims = u.Claims()
+	}
+	d, err := receipt.ParseDirective(json.RawMessage(sig.Order.Directive), &claims, receipt.Default())
+	if err != nil {
+		return nil, nil, err
+	}
+	if sig.Order.Refused != "" {
+		return nil, d, nil
+	}
+	return decide.OrderOf(d), d, nil
+}

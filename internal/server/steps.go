@@ -1,0 +1,213 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"countersign/internal/flow"
+	"countersign/internal/flow/act"
+	"countersign/internal/flow/emit"
+	"countersign/internal/flow/enroll"
+	"countersign/internal/flow/ingest"
+	"countersign/internal/hub"
+	"countersign/internal/web/api"
+	"countersign/internal/web/console"
+	"countersign/internal/web/ssf"
+	"countersign/set"
+)
+
+// handOn puts jobs that a commit made for us on the belt, each with the action it speaks of.
+func (s *Server) handOn(sig *hub.Signal, jobs []hub.Job, added []*hub.Action) {
+	works := make([]flow.Work, 0, len(jobs))
+	for _, j := range jobs {
+		w := flow.Work{Job: j}
+		if j.Kind == "act" {
+			if i := slices.IndexFunc(added, func(a *hub.Action) bool { return a.Seq == j.Ref }); i >= 0 {
+				w.Item = &act.Item{Action: added[i], Signal: sig}
+			}
+		}
+		works = append(works, w)
+	}
+	s.belt.Take(works...)
+}
+
+// decided is handOn after a decision.
+func (s *Server) decided(sig *hub.Signal, actions []*hub.Action, jobs []hub.Job) {
+	for _, a := range actions {
+		s.metrics.Action(string(a.State))
+	}
+	s.handOn(sig, jobs, actions)
+}
+
+// actKey keeps the work for one app in a queue of its own.
+func (s *Server) actKey(ctx context.Context, w *flow.Work) (string, error) {
+	it, ok := w.Item.(*act.Item)
+	if !ok {
+		var err error
+		if it, err = s.worker.Load(ctx, &w.Job); err != nil {
+			return "", err
+		}
+		w.Item = it
+	}
+	return it.Action.App, nil
+}
+
+func (s *Server) act(ctx context.Context, w *flow.Work) (time.Duration, error) {
+	it, ok := w.Item.(*act.Item)
+	if !ok {
+		var err error
+		if it, err = s.worker.Load(ctx, &w.Job); err != nil {
+			return 0, err
+		}
+		w.Item = it
+	}
+	return s.worker.Do(ctx, &w.Job, it)
+}
+
+// sendKey keeps the deliveries to one source in a queue of its own.
+func (s *Server) sendKey(ctx context.Context, w *flow.Work) (string, error) {
+	r, ok := w.Item.(*hub.Receipt)
+	if !ok {
+		var err error
+		if r, err = s.store.ReceiptBySeq(ctx, w.Job.Ref); err != nil {
+			return "", err
+		}
+		w.Item = r
+	}
+	return r.Source, nil
+}
+
+func (s *Server) send(ctx context.Context, w *flow.Work) (time.Duration, error) {
+	r, _ := w.Item.(*hub.Receipt)
+	return 0, s.office.DoSend(ctx, &w.Job, r)
+}
+
+// answer is how a source is answered now.
+func (s *Server) answer(ctx context.Context, tenant, name string) (*emit.Answer, error) {
+	src := s.view.Load().sources[name]
+	if src == nil {
+		return &emit.Answer{Signer: s.keys.Signer(tenant, set.RS256), Off: true}, nil
+	}
+	a := &emit.Answer{Off: src.spec.Receipts != nil && src.spec.Receipts.Send == "off"}
+	var err error
+	if a.Authorize, err = s.bearer(ctx, src.spec.Auth); err != nil {
+		return nil, err
+	}
+	a.Signer = s.receiptSigner(tenant, src)
+	return a, nil
+}
+
+// receiptSigner picks the key for receipts: what the source's setting says, if the other side takes it; else the
+// first it takes that we have; RS256 when nothing is said (design §4).
+func (s *Server) receiptSigner(tenant string, src *source) *set.Signer {
+	takes := func(alg set.Algorithm) bool {
+		return src.state == nil || len(src.state.Algorithms) == 0 || slices.ContainsFunc(src.state.Algorithms, func(a string) bool {
+			return set.Algorithm(a) == alg || a == "Ed25519" && alg == set.EdDSA
+		})
+	}
+	if r := src.spec.Receipts; r != nil && r.Alg != "" {
+		alg := set.Algorithm(r.Alg)
+		if r.Alg == "Ed25519" {
+			alg = set.EdDSA
+		}
+		if sg := s.keys.Signer(tenant, alg); sg != nil && takes(alg) {
+			return sg
+		}
+	}
+	for _, sg := range s.keys.Signers(tenant) { // RS256 first
+		if takes(sg.Algorithm()) {
+			return sg
+		}
+	}
+	return s.keys.Signer(tenant, set.RS256)
+}
+
+// streamClient checks the token of a caller of the stream API.
+func (s *Server) streamClient(ctx context.Context, token string) (*ssf.Client, error) {
+	c, err := api.Authenticate(ctx, s.store, s.tenant, token, s.now())
+	if err != nil {
+		return nil, err
+	}
+	if c.Spec == nil { // the operator's token is no receiver
+		return nil, nil
+	}
+	return &ssf.Client{Spec: c.Spec, Scopes: c.Scopes}, nil
+}
+
+// submitter lets the admin API hand signals to the flow.
+type submitter struct{ s *Server }
+
+// Submit keeps one signal.
+func (t submitter) Submit(ctx context.Context, tenant string, sub *api.Submission) (hub.Kept, error) {
+	return t.s.door.Submit(ctx, tenant, &ingest.Submission{Client: sub.Client, EventType: sub.EventType, SubID: sub.SubID, Event: sub.Event,
+		TXN: sub.TXN, Transmit: sub.Do == "transmit", Order: sub.Order, Idempotency: sub.Idempotency})
+}
+
+// publicKeys gives the admin API the keys that an evidence file needs.
+type publicKeys struct{ s *Server }
+
+// Ours gives our own keys.
+func (k publicKeys) Ours(_ context.Context, tenant string) ([]set.Key, error) {
+	return k.s.keys.Public(tenant), nil
+}
+
+// Source gives the keys of a source.
+func (k publicKeys) Source(ctx context.Context, _, name string) ([]set.Key, error) {
+	src := k.s.view.Load().sources[name]
+	if src == nil || src.in == nil {
+		return nil, hub.Errorf(hub.NotFound, "there is no source %s", name)
+	}
+	return src.in.Keys.Find(ctx, "")
+}
+
+// doors makes the two handlers.
+func (s *Server) doors() (outside, admin http.Handler) {
+	outside = s.metrics.Wrap("listen", ssf.New(ssf.Config{Streams: s.streams, Receive: s.door.Receive, Ready: s.running.Load, Proxies: s.proxies()}))
+	adminAPI := api.New(api.Config{Store: s.store, Signals: submitter{s}, Secrets: s.secrets, Keys: publicKeys{s}, Registry: s.registry,
+		Check:   s.Check,
+		Changed: s.changed, Show: s.show, Ready: s.Ready, Metrics: s.metrics.Handler(), MetricsOpen: s.cfg.AdminPlain(),
+		Hosts: s.cfg.AdminHosts, Tenant: s.tenant, Version: s.version, Now: s.now, Log: s.log})
+	pages := console.New(console.Config{Store: s.store, Registry: s.registry, Hosts: s.cfg.AdminHosts, Secure: !s.cfg.AdminPlain(), Tenant: s.tenant,
+		Name: s.cfg.Name, Dev: s.dev, Now: s.now, Log: s.log,
+		SignIn: func(ctx context.Context, token string) (console.User, error) {
+			c, err := api.Authenticate(ctx, s.store, s.tenant, token, s.now())
+			if err != nil {
+				return console.User{}, err
+			}
+			return console.User{Name: c.Name, Read: c.May(api.ScopeSignalsRead), ReadTokens: c.May(api.ScopeSignalsToken)}, nil
+		}})
+	return outside, s.metrics.Wrap("admin_listen", split(adminAPI, pages))
+}
+
+// changed is called after resources or secrets were committed.
+func (s *Server) changed(ctx context.Context, _ string) {
+	if err := s.reload(ctx); err != nil {
+		s.log.ErrorContext(ctx, "the resources could not be read again; the hub works with the older ones", "err", err)
+	}
+	s.belt.Poke()
+}
+
+// show adds what a running hub knows of a resource.
+func (s *Server) show(_ context.Context, r *hub.Resource) map[string]any {
+	v := s.view.Load()
+	out := map[string]any{}
+	if why := v.broken[string(r.Kind)+" "+r.Name]; why != "" {
+		out["problem"] = why
+	}
+	if src := v.sources[r.Name]; r.Kind == hub.KindSource && src != nil && src.state != nil {
+		shown := *src.state
+		shown.Auth, shown.Want, shown.Tried = nil, "", ""
+		if raw, err := json.Marshal(shown); err == nil {
+			out["stream_state"] = json.RawMessage(raw)
+		}
+		out["receive_url"] = s.receiveURL(src.state.ReceiveID)
+		out["receipts"] = shown.Receipts
+		if src.spec.Stream == "create" && shown.Status == enroll.Failed {
+			out["problem"] = shown.Error
+		}
+	}
+	return out
+}
