@@ -93,7 +93,7 @@ func TestDecode(t *testing.T) {
 		{"credential compromise", "risc/credential-compromise", `{"credential_type":"password","event_timestamp":1508184845,"reason_admin":{"en":"a"},"reason_user":{"en":"u"}}`,
 			[]string{"EV-67", "EV-68", "EV-69", "EV-70"},
 			&risc.CredentialCompromise{CredentialType: "password", EventTimestamp: 1508184845, ReasonAdmin: event.Text{"en": "a"}, ReasonUser: event.Text{"en": "u"}}},
-		{"scim notice", "scim/prov:put:notice", `{"attributes":["name.familyName"],"version":"W/\"1\""}`, []string{"EV-82", "EV-83", "EV-84"},
+		{"scim notice", "scim/prov:put:notice", `{"attributes":["name.familyName"],"version":"W/\"1\""}`, []string{"EV-82", "EV-83"},
 			&scim.Notice{Attributes: []string{"name.familyName"}, Version: `W/"1"`}},
 		{"scim full", "scim/prov:create:full", `{"data":{"userName":"a"}}`, []string{"EV-83"}, &scim.Full{Data: json.RawMessage(`{"userName":"a"}`)}},
 		{"scim response", "scim/misc:asyncresp", `{"method":"POST","status":"200","location":"/Users/1","bulkId":"q","version":"v"}`, []string{"EV-97"},

@@ -21,11 +21,11 @@ func TestConfigurationReads(t *testing.T) {
 		covers   []string
 		want     stream.Configuration
 	}{
-		{"audience as a string", `{"aud":"a"}`, []string{"TX-46", "RX-37"}, stream.Configuration{Audience: stream.Audience{"a"}}},
-		{"audience as an array", `{"aud":["a","b"]}`, []string{"TX-46", "RX-37"}, stream.Configuration{Audience: stream.Audience{"a", "b"}}},
+		{"audience as a string", `{"aud":"a"}`, []string{"RX-37"}, stream.Configuration{Audience: stream.Audience{"a"}}},
+		{"audience as an array", `{"aud":["a","b"]}`, []string{"RX-37"}, stream.Configuration{Audience: stream.Audience{"a", "b"}}},
 		{"null is absent", `{"stream_id":"s","description":null,"delivery":null,"aud":null,"events_requested":null,"min_verification_interval":null}`,
 			[]string{"RX-37"}, stream.Configuration{StreamID: "s"}},
-		{"numbers", `{"min_verification_interval":60,"inactivity_timeout":3600.0}`, []string{"TX-51", "TX-53"}, stream.Configuration{MinVerificationInterval: 60, InactivityTimeout: 3600}},
+		{"numbers", `{"min_verification_interval":60,"inactivity_timeout":3600.0}`, []string{"RX-37"}, stream.Configuration{MinVerificationInterval: 60, InactivityTimeout: 3600}},
 		{"empty arrays stay", `{"events_requested":[]}`, nil, stream.Configuration{EventsRequested: []string{}}},
 		{"names are exact in the delivery too", `{"delivery":{"method":"m","METHOD":"n"}}`, nil,
 			stream.Configuration{Delivery: &stream.Delivery{Method: "m", Extra: map[string]json.RawMessage{"METHOD": json.RawMessage(`"n"`)}}}},
@@ -84,7 +84,6 @@ func TestConfigurationWrites(t *testing.T) {
 		{"delivery", stream.Configuration{Delivery: &stream.Delivery{Method: stream.PushMethod, EndpointURL: "https://r/?a&b", AuthorizationHeader: "Bearer x"}},
 			`{"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://r/?a&b","authorization_header":"Bearer x"}}`},
 	}
-	req.Covers(t, "TX-42")
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			out, err := tt.in.MarshalJSON()

@@ -10,9 +10,11 @@ import (
 // WellKnownPath is inserted between the host and the path of an issuer (SSF 1.0 §7.2).
 const WellKnownPath = "/.well-known/ssf-configuration"
 
-// SpecVersion is the spec_version of the final SSF 1.0. A transmitter that gives none is taken for one
-// of the first implementer's draft, "1_0-ID1" (SSF 1.0 §7.1).
+// SpecVersion is the spec_version of the final SSF 1.0.
 const SpecVersion = "1_0"
+
+// FirstDraft is what Version gives for a transmitter that names no version.
+const FirstDraft = "1_0-ID1"
 
 // Metadata is the transmitter configuration metadata (SSF 1.0 §7.1). Empty members are not written; an
 // endpoint that is empty is an operation the transmitter does not offer.
@@ -64,6 +66,15 @@ func (s *AuthorizationSchemes) UnmarshalJSON(data []byte) error {
 		*s = append(*s, one)
 	}
 	return nil
+}
+
+// Version is the version of SSF that the transmitter follows: what it says, or FirstDraft when it says
+// nothing (SSF 1.0 §7.1).
+func (m *Metadata) Version() string {
+	if m.SpecVersion == "" {
+		return FirstDraft
+	}
+	return m.SpecVersion
 }
 
 func (m *Metadata) fields() []field {
