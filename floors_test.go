@@ -48,7 +48,7 @@ var plan = []room{
 
 	{"transmitter", 4, nil},
 	{"receiver", 4, nil},
-	{"ssftest", 5, nil},
+	{"ssftest", 5, []string{"github.com/google/go-cmp"}}, // for tests only, as that module is
 
 	{"internal/hub", 6, nil},
 	{"internal/resource", 7, nil},
@@ -87,6 +87,9 @@ var bans = []struct{ from, to, why string }{
 	{"internal/stage", "internal/server", "the stage starts the hub as a child process"},
 	{"internal/stage", "internal/store", "the stage looks at a hub from outside"},
 	{"internal/stage", "internal/hub", "the stage looks at a hub from outside"},
+	{"internal/stage/idp", "internal/store", "the identity provider stands on the SDK alone"},
+	{"internal/stage/idp", "internal/server", "the identity provider stands on the SDK alone"},
+	{"internal/stage/idp", "internal/hub", "the identity provider stands on the SDK alone"},
 	{"internal/bench", "internal/server", "the bench measures a hub process, not a library"},
 	{"internal/bench", "internal/store", "the bench measures a hub process, not a library"},
 }

@@ -9,7 +9,7 @@ for file in $(grep -rlE '^func Fuzz' --include='*_test.go' . | sort); do
 	for target in $(grep -oE '^func Fuzz[A-Za-z0-9_]+' "$file" | sed 's/^func //'); do
 		found=$((found + 1))
 		printf '%-34s %-32s ' "$pkg" "$target"
-		if out=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$pkg" 2>&1); then
+		if out=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$pkg" 2>&1); then
 			printf '%s\n' "$out" | grep -oE 'execs: [0-9]+' | tail -1 | tr '\n' ' '
 			echo ok
 		else
