@@ -135,7 +135,14 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 	if s.store, err = store.Open(ctx, s.prepared.Database, store.Config{Now: s.now, Node: s.node, Stop: s.pass, Log: s.log}); err != nil {
 		return nil, err
 	}
-	if s.vault, err = vault.Open(s.prepared.MasterKey); err != nil {
+	master, made, err := vault.Master(vault.Source{File: s.cfg.MasterKey.File, Env: s.cfg.MasterKey.Env, Made: s.cfg.MasterPath()})
+	if err != nil {
+		return nil, hub.Errorf(hub.Invalid, "%w", err)
+	}
+	if made {
+		s.notes = append(s.notes, "made a master key in "+s.cfg.MasterPath()+"; move it away from the data with master_key")
+	}
+	if s.vault, err = vault.Open(master); err != nil {
 		return nil, err
 	}
 	s.secrets = vault.NewSecrets(s.vault, s.store)

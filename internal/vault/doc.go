@@ -1,11 +1,11 @@
-// Package vault keeps what must not be read: secrets at rest, and signing keys.
+// Package vault keeps what must not be read: the master key, secrets at rest, and signing keys.
 //
-// [Vault] seals and opens small blobs with the master key (AES-256-GCM; purpose and name are
-// associated data, so a blob moved to another place does not open). On top of that stand [Secrets],
-// which operators name in resources as {stored: NAME}, and [Keys], the signing keys of each tenant:
-// RS256 (2048 bit), ES256 and EdDSA, made at first start.
+// It owns three things. The master key comes from a file, from the environment, or is made once in
+// the data folder with mode 0600 ([Master]). [Vault] seals and opens small blobs with it (AES-256-GCM;
+// purpose and name are associated data, so a blob moved to another place does not open). On top of
+// that stand [Secrets], which operators name in resources as {stored: NAME}, and [Keys], the signing
+// keys of each tenant: RS256 (2048 bit), ES256 and EdDSA, made at first start.
 //
-// It leaves finding the master key to internal/config, the rows to internal/store, which sees
-// ciphertext only, and signing to package set. Nothing here is ever logged, and no method but
-// [Secrets.Value] gives a plain secret away.
+// It leaves the rows to internal/store, which sees ciphertext only, and signing to package set.
+// Nothing here is ever logged, and no method but [Secrets.Value] gives a plain secret away.
 package vault
