@@ -69,9 +69,16 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.writeAddress(); err != nil {
 		s.log.Warn("the address file could not be written", "err", err)
 	}
-	s.running.Store(true)
-
 	var err error
+	if s.started != nil {
+		err = s.started(ctx)
+	}
+	if err == nil {
+		s.running.Store(true)
+	} else {
+		failed <- err
+	}
+
 	select {
 	case <-ctx.Done():
 	case err = <-failed:

@@ -48,8 +48,11 @@ type Options struct {
 	Node string
 	// Stop is the value of StopEnv. It works under --dev only.
 	Stop string
-	Now  func() time.Time // nil: time.Now
-	Log  *slog.Logger     // nil: slog.Default
+	// Started is called once when both listeners answer, and before the hub says that it is ready: what is
+	// applied at the start goes in here. An error ends Run. Nil: nothing.
+	Started func(ctx context.Context) error
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: slog.Default
 }
 
 // Server is one hub.
@@ -89,6 +92,7 @@ type Server struct {
 	reloading sync.Mutex
 	keysMu    sync.Mutex
 	remote    map[string]*set.RemoteKeys
+	started   func(ctx context.Context) error
 	running   atomic.Bool
 	notes     []string
 }
@@ -96,7 +100,7 @@ type Server struct {
 // New opens the store, makes what a first start needs, reads the resources and binds both listeners. It
 // serves nobody before Run. Close it when Run is not called.
 func New(ctx context.Context, o Options) (s *Server, err error) {
-	s = &Server{cfg: o.Config, dev: o.Config.Dev, version: o.Version, tenant: api.DefaultTenant, node: o.Node, now: o.Now, log: o.Log, remote: map[string]*set.RemoteKeys{}}
+	s = &Server{cfg: o.Config, dev: o.Config.Dev, version: o.Version, tenant: api.DefaultTenant, node: o.Node, now: o.Now, log: o.Log, started: o.Started, remote: map[string]*set.RemoteKeys{}}
 	if s.now == nil {
 		s.now = time.Now
 	}

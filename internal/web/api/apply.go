@@ -4,14 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"countersign/internal/hub"
 	"countersign/internal/resource"
 	"countersign/internal/store"
+	"countersign/internal/strictjson"
 	"countersign/internal/yaml"
 )
 
@@ -110,28 +115,9 @@ func decodeDocs(raw []json.RawMessage, set string) ([]hub.Resource, error) {
 	var out []hub.Resource
 	seen := map[string]bool{}
 	for i, doc := range raw {
-		var head struct {
-			APIVersion string `json:"apiVersion"`
-			Kind       string `json:"kind"`
-			Name       string `json:"name"`
-			Set        string `json:"set"`
-		}
-		if err := json.Unmarshal(doc, &head); err != nil {
-			return nil, hub.Errorf(hub.Invalid, "resource %d: must be an object with kind and name", i+1)
-		}
-		if head.APIVersion != "" && head.APIVersion != "countersign/v1" {
-			return nil, hub.Errorf(hub.Invalid, "resource %d: apiVersion %q is not known; this is countersign/v1", i+1, short(head.APIVersion))
-		}
-		body, err := without(doc, "apiVersion", "kind")
+		res, err := decodeDoc(doc)
 		if err != nil {
 			return nil, hub.Errorf(hub.Invalid, "resource %d: %w", i+1, err)
-		}
-		res, err := resource.Decode(yaml.Doc{APIVersion: "countersign/v1", Kind: head.Kind, Name: head.Name, Raw: body})
-		if err != nil {
-			if hub.CodeOf(err) == hub.Internal {
-				err = hub.Errorf(hub.Invalid, "%w", err)
-			}
-			return nil, err
 		}
 		if res.Set == "" && set != "" {
 			if res, err = inSet(res, set); err != nil {
@@ -149,6 +135,60 @@ func decodeDocs(raw []json.RawMessage, set string) ([]hub.Resource, error) {
 		out = append(out, res)
 	}
 	return out, nil
+}
+
+// decodeDoc reads one document given as a JSON object. JSON is read as the YAML it also is, so that
+// both forms of a document pass the same checks.
+func decodeDoc(doc json.RawMessage) (hub.Resource, error) {
+	members, err := strictjson.Object(doc)
+	if err != nil {
+		return hub.Resource{}, errors.New("must be an object with kind and name")
+	}
+	full := doc
+	if !slices.ContainsFunc(members, func(m strictjson.Member) bool { return m.Name == "apiVersion" }) {
+		full = prepend(doc, `"apiVersion":"`+yaml.Version+`"`)
+	}
+	docs, err := yaml.Documents(joinSurrogates(full))
+	if err != nil {
+		return hub.Resource{}, err
+	}
+	if len(docs) != 1 {
+		return hub.Resource{}, errors.New("must be one object")
+	}
+	return resource.Decode(docs[0])
+}
+
+// prepend puts a member before the others of an object.
+func prepend(object json.RawMessage, member string) json.RawMessage {
+	rest := bytes.TrimPrefix(bytes.TrimSpace(object), []byte("{"))
+	out := append([]byte("{"), member...)
+	if !bytes.HasPrefix(bytes.TrimSpace(rest), []byte("}")) {
+		out = append(out, ',')
+	}
+	return append(out, rest...)
+}
+
+// joinSurrogates writes characters that JSON escapes as two surrogates as themselves: YAML has no such pairs.
+func joinSurrogates(data []byte) []byte {
+	out := make([]byte, 0, len(data))
+	for i := 0; i < len(data); i++ {
+		if data[i] != '\\' || i+1 >= len(data) {
+			out = append(out, data[i])
+			continue
+		}
+		if i+11 < len(data) && data[i+1] == 'u' && data[i+6] == '\\' && data[i+7] == 'u' {
+			hi, err1 := strconv.ParseUint(string(data[i+2:i+6]), 16, 16)
+			lo, err2 := strconv.ParseUint(string(data[i+8:i+12]), 16, 16)
+			if r := utf16.DecodeRune(rune(hi), rune(lo)); err1 == nil && err2 == nil && r != utf8.RuneError {
+				out = utf8.AppendRune(out, r)
+				i += 11
+				continue
+			}
+		}
+		out = append(out, data[i], data[i+1])
+		i++
+	}
+	return out
 }
 
 // plan compares the documents with what is there, and has the whole result checked before anything is written.
@@ -329,11 +369,5 @@ func inSet(r hub.Resource, set string) (hub.Resource, error) {
 		return r, hub.Errorf(hub.Invalid, "set must have 1 to 100 characters")
 	}
 	name, _ := json.Marshal(set)
-	rest := bytes.TrimPrefix(bytes.TrimSpace(r.Spec), []byte("{"))
-	spec := append([]byte(`{"set":`), name...)
-	if !bytes.HasPrefix(bytes.TrimSpace(rest), []byte("}")) {
-		spec = append(spec, ',')
-	}
-	raw := append(spec, rest...)
-	return resource.Decode(yaml.Doc{APIVersion: "countersign/v1", Kind: string(r.Kind), Name: r.Name, Raw: raw})
+	return decodeDoc(document(&hub.Resource{Kind: r.Kind, Spec: prepend(r.Spec, `"set":`+string(name))}))
 }

@@ -14,6 +14,7 @@ import (
 
 	"countersign/internal/hub"
 	"countersign/internal/strictjson"
+	"countersign/internal/yaml"
 )
 
 // Limits of request bodies in bytes.
@@ -58,7 +59,7 @@ func decodeBody(data []byte, limit int, v any) error {
 			continue
 		}
 		e := hub.Errorf(hub.Invalid, "body: unknown member %q", short(m.Name))
-		if n := nearest(m.Name, known); n != "" {
+		if n := yaml.Nearest(m.Name, known); n != "" {
 			return e.WithHint("did you mean %q?", n)
 		}
 		return e.WithHint("known members: %s", strings.Join(known, ", "))
@@ -104,38 +105,4 @@ func short(s string) string {
 		return fmt.Sprintf("%.40s…", s)
 	}
 	return s
-}
-
-// nearest gives the known name at the smallest edit distance, up to a third of its length.
-func nearest(name string, known []string) string {
-	best, at := "", 1+len(name)/3
-	for _, k := range known {
-		if d := distance(name, k); d <= at {
-			best, at = k, d-1
-		}
-	}
-	return best
-}
-
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diag := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := diag
-			if a[i-1] != b[j-1] {
-				cost++
-			}
-			diag = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
-		}
-	}
-	return row[len(b)]
 }

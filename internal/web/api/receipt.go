@@ -1,12 +1,12 @@
 package api
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 
 	"countersign/internal/hub"
 	"countersign/internal/store"
+	"countersign/receipt"
 	"countersign/set"
 )
 
@@ -22,7 +22,7 @@ func (d *Door) listReceipts(w http.ResponseWriter, r *request) error {
 	return writePage(w, l)
 }
 
-func (d *Door) receipt(r *request) (*hub.Receipt, error) {
+func (d *Door) oneReceipt(r *request) (*hub.Receipt, error) {
 	id := r.PathValue("id")
 	rc, err := d.c.Store.Receipt(r.Context(), r.tenant, id)
 	if err == nil && rc == nil || hub.CodeOf(err) == hub.NotFound && err != nil {
@@ -32,44 +32,16 @@ func (d *Door) receipt(r *request) (*hub.Receipt, error) {
 }
 
 func (d *Door) showReceipt(w http.ResponseWriter, r *request) error {
-	rc, err := d.receipt(r)
+	rc, err := d.oneReceipt(r)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, rc)
 }
 
-// bundle is the evidence file of the receipts design, details A1.
-type bundle struct {
-	Version  int                        `json:"version"`
-	Orders   []bundleToken              `json:"orders"`
-	Receipts []bundleToken              `json:"receipts"`
-	JWKS     map[string]json.RawMessage `json:"jwks"`
-	Streams  []bundleStream             `json:"streams"`
-	Evidence []bundleDocument           `json:"evidence,omitempty"`
-}
-
-type bundleToken struct {
-	JWS        string `json:"jws"`
-	AcceptedAt int64  `json:"accepted_at,omitempty"`
-}
-
-type bundleStream struct {
-	Iss             string `json:"iss"`
-	Aud             string `json:"aud"`
-	ReceiptIssuer   string `json:"receipt_issuer"`
-	ReceiptAudience string `json:"receipt_audience"`
-}
-
-type bundleDocument struct {
-	Hash      string `json:"hash"`
-	Content   string `json:"content"`
-	MediaType string `json:"media_type"`
-}
-
 // evidence gives the file that lets anybody check one order and its receipts without us.
 func (d *Door) evidence(w http.ResponseWriter, r *request) error {
-	rc, err := d.receipt(r)
+	rc, err := d.oneReceipt(r)
 	if err != nil {
 		return err
 	}
@@ -85,9 +57,10 @@ func (d *Door) evidence(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	b := bundle{Version: 1, Orders: []bundleToken{{sig.Token, sig.Received.Seconds()}}, Receipts: []bundleToken{}, JWKS: map[string]json.RawMessage{}}
+	b := receipt.NewBundle()
+	b.Orders = append(b.Orders, receipt.Entry{JWS: sig.Token, AcceptedAt: sig.Received.Seconds()})
 	for _, aud := range u.Claims().Audience {
-		b.Streams = append(b.Streams, bundleStream{sig.Issuer, aud, sig.Order.ReceiptIssuer, sig.Order.ReceiptAudience})
+		b.Streams = append(b.Streams, receipt.StreamRule{Issuer: sig.Issuer, Audience: aud, ReceiptIssuer: sig.Order.ReceiptIssuer, ReceiptAudience: sig.Order.ReceiptAudience})
 	}
 	receipts, err := d.c.Store.ReceiptsOf(ctx, sig.Seq)
 	if err != nil {
@@ -101,7 +74,7 @@ func (d *Door) evidence(w http.ResponseWriter, r *request) error {
 		if at == 0 {
 			at = other.Cut
 		}
-		b.Receipts = append(b.Receipts, bundleToken{other.Token, at.Seconds()})
+		b.Receipts = append(b.Receipts, receipt.Entry{JWS: other.Token, AcceptedAt: at.Seconds()})
 	}
 	if len(b.Receipts) == 0 {
 		return hub.Errorf(hub.Conflict, "receipt %s is not signed yet", rc.ReceiptNo).WithHint("it is signed when it is sent; try again in a moment")
@@ -114,19 +87,25 @@ func (d *Door) evidence(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	b.JWKS[sig.Issuer] = set.MarshalJWKS(theirs)
-	b.JWKS[sig.Order.ReceiptIssuer] = set.MarshalJWKS(ours)
+	b.AddKeys(sig.Issuer, theirs...)
+	b.AddKeys(sig.Order.ReceiptIssuer, ours...)
 	actions, err := d.c.Store.ActionsOf(ctx, sig.Seq)
 	if err != nil {
 		return err
 	}
 	for _, a := range actions {
 		if a.EvidenceHash != "" && len(a.Evidence) > 0 {
-			b.Evidence = append(b.Evidence, bundleDocument{a.EvidenceHash, base64.RawURLEncoding.EncodeToString(a.Evidence), "application/json"})
+			b.Evidence = append(b.Evidence, receipt.NewDocument(a.Evidence, "application/json"))
 		}
 	}
 	w.Header().Set("Content-Disposition", `attachment; filename="`+rc.ReceiptNo+`.evidence.json"`)
-	return writeJSON(w, http.StatusOK, b)
+	file, err := b.Marshal()
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(file)
+	return nil
 }
 
 func (d *Door) listKeys(w http.ResponseWriter, r *request) error {

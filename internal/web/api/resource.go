@@ -1,13 +1,11 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 
 	"countersign/internal/hub"
 	"countersign/internal/store"
-	"countersign/internal/strictjson"
 )
 
 // resourceView is a resource with what the running hub knows of it.
@@ -119,42 +117,5 @@ func (d *Door) export(w http.ResponseWriter, r *request) error {
 
 // document writes a resource as apply takes it: its kind, then its spec.
 func document(r *hub.Resource) json.RawMessage {
-	var b bytes.Buffer
-	b.WriteString(`{"kind":"` + string(r.Kind) + `"`)
-	rest := bytes.TrimPrefix(bytes.TrimSpace(r.Spec), []byte("{"))
-	if !bytes.HasPrefix(rest, []byte("}")) {
-		b.WriteByte(',')
-	}
-	b.Write(rest)
-	return b.Bytes()
-}
-
-// without gives an object's members except the named ones, in order.
-func without(doc json.RawMessage, names ...string) (json.RawMessage, error) {
-	members, err := strictjson.Object(doc)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	b.WriteByte('{')
-	first := true
-	for _, m := range members {
-		drop := false
-		for _, n := range names {
-			drop = drop || n == m.Name
-		}
-		if drop {
-			continue
-		}
-		if !first {
-			b.WriteByte(',')
-		}
-		first = false
-		name, _ := json.Marshal(m.Name)
-		b.Write(name)
-		b.WriteByte(':')
-		b.Write(m.Value)
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	return prepend(r.Spec, `"kind":"`+string(r.Kind)+`"`)
 }

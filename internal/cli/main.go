@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"countersign/internal/hub"
+)
+
+// Main is one run of the program: what it is given, and where it writes.
+type Main struct {
+	Args    []string // without the program's name
+	Env     func(string) string
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Version string
+	// More are commands that belong to other rooms, such as demo and bench, made for this run.
+	More func(*App) []*cobra.Command
+}
+
+// App is what the commands of one run share.
+type App struct {
+	*Main
+	flags struct {
+		server, token, data, tenant, caFile string
+		json                                bool
+	}
+}
+
+// exitError ends the run with a status of its own and, where err is nil, without a message.
+type exitError struct {
+	status int
+	err    error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+func (e *exitError) Unwrap() error { return e.err }
+
+// Groups of the help, as surface.md has them.
+const (
+	groupTry   = "try"
+	groupRun   = "run"
+	groupSetUp = "setup"
+	groupWatch = "watch"
+	groupTest  = "test"
+	groupBench = "measure"
+)
+
+// Run runs the command and gives the exit status.
+func (m *Main) Run(ctx context.Context) int {
+	if m.Env == nil {
+		m.Env = os.Getenv
+	}
+	root := m.root()
+	root.SetArgs(m.Args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var ee *exitError
+	if errors.As(err, &ee) {
+		if ee.err != nil {
+			m.complain(ee.err)
+		}
+		return ee.status
+	}
+	m.complain(err)
+	return hub.CodeOf(err).Exit()
+}
+
+// complain writes an error and the next step.
+func (m *Main) complain(err error) {
+	lines := strings.Split(strings.TrimRight(err.Error(), "\n"), "\n")
+	fmt.Fprintf(m.Stderr, "countersign: %s\n", plain(lines[0]))
+	for _, l := range lines[1:] {
+		fmt.Fprintf(m.Stderr, "  %s\n", plain(l))
+	}
+	var he *hub.Error
+	if errors.As(err, &he) && he.Hint != "" {
+		fmt.Fprintf(m.Stderr, "next: %s\n", plain(he.Hint))
+	}
+}
+
+// plain keeps text from outside from steering the terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
+
+func (m *Main) root() *cobra.Command {
+	a := &App{Main: m}
+	root := &cobra.Command{
+		Use:   "countersign",
+		Short: "A Shared Signals hub whose signals come back with a signed receipt",
+		Long: "Countersign takes in security signals, finds out whom they are about, acts at your applications,\n" +
+			"and answers the sender with a signed receipt.\n\nFirst steps: countersign demo, or countersign serve.",
+		Version:       m.Version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return hub.Errorf(hub.Invalid, "there is no command %q", args[0]).WithHint("countersign help")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetIn(m.Stdin)
+	root.SetOut(m.Stdout)
+	root.SetErr(m.Stderr)
+	root.SetVersionTemplate("countersign {{.Version}}\n")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return hub.Errorf(hub.Invalid, "%w", err).WithHint("%s --help", c.CommandPath())
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&a.flags.server, "server", "", "address of the hub's admin listener (COUNTERSIGN_SERVER)")
+	f.StringVar(&a.flags.token, "token", "", "access token (COUNTERSIGN_TOKEN)")
+	f.StringVar(&a.flags.data, "data", "", "data folder of a hub on this machine; address and token are found there")
+	f.StringVar(&a.flags.caFile, "ca-file", "", "more roots for calls to the hub, a PEM file")
+	f.StringVar(&a.flags.tenant, "tenant", "default", "tenant")
+	f.BoolVar(&a.flags.json, "json", false, "print JSON: one object, or one object a line")
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if a.flags.tenant != "default" {
+			return hub.Errorf(hub.Invalid, "there is no tenant %q; this version has one, named default", a.flags.tenant)
+		}
+		return nil
+	}
+	root.AddGroup(&cobra.Group{ID: groupTry, Title: "Try"}, &cobra.Group{ID: groupRun, Title: "Run"}, &cobra.Group{ID: groupSetUp, Title: "Set up"},
+		&cobra.Group{ID: groupWatch, Title: "Watch"}, &cobra.Group{ID: groupTest, Title: "Try things"})
+	root.SetHelpCommandGroupID(groupTry)
+	root.SetCompletionCommandGroupID(groupTry)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	if m.More != nil {
+		for _, c := range m.More(a) {
+			if c.GroupID != "" && !root.ContainsGroup(c.GroupID) {
+				root.AddGroup(&cobra.Group{ID: c.GroupID, Title: "Measure"})
+			}
+			root.AddCommand(c)
+		}
+	}
+	add(groupTry, a.versionCommand())
+	add(groupRun, a.serveCommand(), a.configCommand())
+	add(groupSetUp, a.applyCommand(), a.exportCommand())
+	for _, n := range nouns {
+		add(groupSetUp, a.nounCommand(n))
+	}
+	add(groupSetUp, a.secretCommand(), a.tokenCommand(), a.keyCommand())
+	add(groupWatch, a.signalCommand(), a.actionCommand(), a.receiptCommand())
+	add(groupTest, a.eventCommand(), a.packCommand())
+	root.AddCommand(a.devCommand())
+	return root
+}
+
+// noun makes a command that only holds others.
+func noun(use, short string, subs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return hub.Errorf(hub.Invalid, "%s: there is no command %q", c.CommandPath(), args[0]).WithHint("%s --help", c.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c.AddCommand(subs...)
+	return c
+}
+
+// exact wants n arguments, and names them in the error.
+func exact(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return hub.Errorf(hub.Invalid, "usage: %s", c.UseLine()).WithHint("%s --help", c.CommandPath())
+		}
+		return nil
+	}
+}

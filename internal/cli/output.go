@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"countersign/internal/hub"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// object prints one value as one line of JSON.
+func (a *App) object(v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := a.Stdout.Write(b.Bytes())
+	return err
+}
+
+// lines prints each value as one line of JSON.
+func (a *App) lines(items []json.RawMessage) error {
+	for _, it := range items {
+		if err := a.object(it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table prints rows under a heading, aligned. Cells that came from outside cannot steer the terminal.
+func (a *App) table(head []string, rows [][]string) error {
+	w := tabwriter.NewWriter(a.Stdout, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(w, strings.ToUpper(strings.Join(head, "\t")))
+	for _, r := range rows {
+		for i := range r {
+			r[i] = strings.ReplaceAll(plain(r[i]), "\t", " ")
+			if r[i] == "" {
+				r[i] = "-"
+			}
+		}
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	return w.Flush()
+}
+
+// say prints a line for people; quiet under --json.
+func (a *App) say(format string, args ...any) {
+	if !a.flags.json {
+		fmt.Fprintf(a.Stdout, "%s\n", plain(fmt.Sprintf(format, args...)))
+	}
+}
+
+// note prints a line to stderr.
+func (a *App) note(format string, args ...any) {
+	fmt.Fprintf(a.Stderr, "%s\n", plain(fmt.Sprintf(format, args...)))
+}
+
+func when(m hub.Micros) string {
+	if m == 0 {
+		return ""
+	}
+	return m.Time().Format("2006-01-02 15:04:05Z")
+}
+
+func clock(m hub.Micros) string {
+	if m == 0 {
+		return ""
+	}
+	return m.Time().Format("15:04:05.000Z")
+}
+
+func secondsClock(s int64) string {
+	if s == 0 {
+		return ""
+	}
+	return time.Unix(s, 0).UTC().Format("15:04:05Z")
+}
+
+// terminal reports whether the stream is one.
+func terminal(v any) bool {
+	f, ok := v.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// confirm asks before something is taken away. Without a terminal it fails unless yes.
+func (a *App) confirm(yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if !terminal(a.Stdin) || !terminal(a.Stderr) {
+		return hub.Errorf(hub.Invalid, "%s needs a yes, and there is no terminal to ask", question).WithHint("repeat with --yes")
+	}
+	fmt.Fprintf(a.Stderr, "%s? [y/N] ", plain(question))
+	var answer [16]byte
+	n, err := a.Stdin.Read(answer[:])
+	if err != nil && err != io.EOF {
+		return err
+	}
+	switch strings.ToLower(strings.TrimSpace(string(answer[:n]))) {
+	case "y", "yes":
+		return nil
+	}
+	return hub.Errorf(hub.Invalid, "nothing was changed")
+}
+
+func splitLines(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") }
