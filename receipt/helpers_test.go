@@ -3,6 +3,7 @@ package receipt
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -92,4 +93,16 @@ func body(t testing.TB, u *set.Unverified) *Receipt {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// withoutKid signs with the key of testSigner under a header that names no key.
+func withoutKid(t testing.TB, payload []byte) string {
+	t.Helper()
+	seed, err := hex.DecodeString(seedHex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	input := b64([]byte(`{"alg":"EdDSA","typ":"secevent+jwt"}`)) + "." + b64(payload)
+	return input + "." + b64(ed25519.Sign(ed25519.NewKeyFromSeed(seed), []byte(input)))
 }
