@@ -132,6 +132,9 @@ func parseJWK(data []byte) (k Key, err error) {
 			}
 		}
 	}
+	if j.Expires != nil && k.Expires == 0 {
+		k.Expires = -1 // 1970 is past, not open
+	}
 	if j.Revoked != nil {
 		at, err := numericDate(j.Revoked.At)
 		if err != nil {
