@@ -23,7 +23,7 @@ func (v *Transmitter) Enqueue(ctx context.Context, out *transmitter.Outgoing) er
 // Waiting implements transmitter.Store.
 func (v *Transmitter) Waiting(ctx context.Context) ([]int64, error) {
 	var keys []int64
-	err := v.s.read(ctx, func(t *tx) error {
+	err := v.read(ctx, func(t *tx) error {
 		keys = nil
 		return t.each(func(scan scanFunc) error {
 			var k int64
@@ -38,7 +38,7 @@ func (v *Transmitter) Waiting(ctx context.Context) ([]int64, error) {
 // Next implements transmitter.Store.
 func (v *Transmitter) Next(ctx context.Context, stream, after int64, n int) ([]transmitter.Item, error) {
 	items := make([]transmitter.Item, 0, min(n, 256))
-	err := v.s.read(ctx, func(t *tx) error {
+	err := v.read(ctx, func(t *tx) error {
 		return t.each(func(scan scanFunc) error {
 			it := transmitter.Item{Stream: stream, Event: &transmitter.Event{}}
 			var subject []byte
@@ -62,6 +62,9 @@ func (v *Transmitter) Next(ctx context.Context, stream, after int64, n int) ([]t
 func (v *Transmitter) Done(ctx context.Context, outcomes []transmitter.Outcome) error {
 	if len(outcomes) == 0 {
 		return nil
+	}
+	if err := needTenant(v.tenant); err != nil {
+		return err
 	}
 	for i := range outcomes {
 		if err := goodText(outcomes[i].Reason); err != nil {
@@ -170,7 +173,7 @@ func (s *Store) setAside(t *tx, tenant string, o *transmitter.Outcome) error {
 // Dead implements transmitter.Store.
 func (v *Transmitter) Dead(ctx context.Context, stream int64, n int) ([]transmitter.DeadLetter, error) {
 	var letters []transmitter.DeadLetter
-	err := v.s.read(ctx, func(t *tx) error {
+	err := v.read(ctx, func(t *tx) error {
 		letters = nil
 		return t.each(func(scan scanFunc) error {
 			l := transmitter.DeadLetter{Item: transmitter.Item{Stream: stream, Event: &transmitter.Event{}}}
@@ -195,7 +198,7 @@ func (v *Transmitter) Dead(ctx context.Context, stream int64, n int) ([]transmit
 // Counts implements transmitter.Store.
 func (v *Transmitter) Counts(ctx context.Context, stream int64) (transmitter.Counts, error) {
 	var c transmitter.Counts
-	err := v.s.read(ctx, func(t *tx) error {
+	err := v.read(ctx, func(t *tx) error {
 		_, err := t.one(`SELECT (SELECT count(*) FROM outbox o WHERE o.stream = stream.seq), delivered, (SELECT count(*) FROM dead_letter d WHERE d.stream = stream.seq)
 			FROM stream WHERE seq = $1 AND tenant = $2`, []any{stream, v.tenant}, &c.Waiting, &c.Delivered, &c.Dead)
 		return err
@@ -205,7 +208,7 @@ func (v *Transmitter) Counts(ctx context.Context, stream int64) (transmitter.Cou
 
 // Backoff implements transmitter.Store.
 func (v *Transmitter) Backoff(ctx context.Context, stream int64, tr transmitter.Trouble) error {
-	return v.s.write(ctx, pointNone, func(t *tx) error {
+	return v.write(ctx, pointNone, func(t *tx) error {
 		_, err := t.exec(`UPDATE stream SET fails = $1, next_at = $2, since = $3, fault = $4, trouble = $5 WHERE seq = $6 AND tenant = $7`,
 			tr.Fails, int64(tr.Next), int64(tr.Since), tr.Open, tr.Reason, stream, v.tenant)
 		return err

@@ -9,7 +9,7 @@ import (
 // Order implements transmitter.Store.
 func (v *Transmitter) Order(ctx context.Context, key transmitter.OrderKey) (*transmitter.SentOrder, error) {
 	var o *transmitter.SentOrder
-	err := v.s.read(ctx, func(t *tx) (err error) {
+	err := v.read(ctx, func(t *tx) (err error) {
 		o, _, err = v.order(t, key, "")
 		return err
 	})
@@ -87,10 +87,10 @@ func (v *Transmitter) AcceptReceipt(ctx context.Context, key transmitter.OrderKe
 			row, v.tenant, seq, o.JTI, r.Issuer, r.JTI, r.Number, r.Seq, r.Stage, r.Outcome, r.Hash, r.IssuedAt, r.ReceivedAt, r.Supersedes, r.Compact, int64(r.Accepted), r.Gap, r.Late, disputed)
 		return err
 	}
-	err = v.s.write(ctx, pointNone, accept)
+	err = v.write(ctx, pointNone, accept)
 	if unique(err) {
 		// The same jti was accepted for another order meanwhile: ask again, now that it can be seen.
-		err = v.s.write(ctx, pointNone, accept)
+		err = v.write(ctx, pointNone, accept)
 	}
 	if err != nil {
 		return transmitter.KeepNothing, err

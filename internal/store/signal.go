@@ -191,6 +191,9 @@ func (s *Store) ListSignals(ctx context.Context, tenant string, f SignalFilter, 
 
 // CountClashes counts the refused tokens of a tenant: known jti, other content.
 func (s *Store) CountClashes(ctx context.Context, tenant string) (int64, error) {
+	if err := needTenant(tenant); err != nil {
+		return 0, err
+	}
 	var n int64
 	err := s.read(ctx, func(t *tx) error {
 		_, err := t.one(`SELECT count(*) FROM clash WHERE tenant = $1`, []any{tenant}, &n)

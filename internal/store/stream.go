@@ -27,6 +27,20 @@ func (s *Store) Transmitter(tenant string, seal Sealer) *Transmitter {
 	return &Transmitter{s: s, tenant: tenant, seal: seal}
 }
 
+func (v *Transmitter) read(ctx context.Context, f func(*tx) error) error {
+	if err := needTenant(v.tenant); err != nil {
+		return err
+	}
+	return v.s.read(ctx, f)
+}
+
+func (v *Transmitter) write(ctx context.Context, point string, f func(*tx) error) error {
+	if err := needTenant(v.tenant); err != nil {
+		return err
+	}
+	return v.s.write(ctx, point, f)
+}
+
 // streamDoc holds the members of a stream that no query asks for. Receipts has a column of its own: its bytes count.
 type streamDoc struct {
 	Audience        []string `json:"aud,omitempty"`
@@ -116,7 +130,7 @@ func (v *Transmitter) CreateStream(ctx context.Context, st *transmitter.Stream, 
 		return err
 	}
 	var gen int64
-	err = v.s.write(ctx, pointNone, func(t *tx) error {
+	err = v.write(ctx, pointNone, func(t *tx) error {
 		var err error
 		// The generation row is locked first: calls that race for one receiver come one after the other.
 		if gen, err = bump(t, v.tenant, "stream"); err != nil {
@@ -147,7 +161,7 @@ func (v *Transmitter) CreateStream(ctx context.Context, st *transmitter.Stream, 
 // Stream implements transmitter.Store.
 func (v *Transmitter) Stream(ctx context.Context, receiver, id string) (*transmitter.Stream, error) {
 	var st *transmitter.Stream
-	err := v.s.read(ctx, func(t *tx) (err error) {
+	err := v.read(ctx, func(t *tx) (err error) {
 		st, err = v.stream(t, receiver, id, "")
 		return err
 	})
@@ -169,7 +183,7 @@ func (v *Transmitter) stream(t *tx, receiver, id, lock string) (*transmitter.Str
 // Streams implements transmitter.Store.
 func (v *Transmitter) Streams(ctx context.Context, receiver string) ([]transmitter.Stream, error) {
 	var all []transmitter.Stream
-	err := v.s.read(ctx, func(t *tx) error {
+	err := v.read(ctx, func(t *tx) error {
 		all = nil
 		return t.each(func(scan scanFunc) error {
 			st, err := v.decode(scan)
@@ -185,7 +199,7 @@ func (v *Transmitter) Streams(ctx context.Context, receiver string) ([]transmitt
 // UpdateStream implements transmitter.Store.
 func (v *Transmitter) UpdateStream(ctx context.Context, receiver, id string, change func(*transmitter.Stream) error) (*transmitter.Stream, error) {
 	var kept *transmitter.Stream
-	err := v.s.write(ctx, pointNone, func(t *tx) error {
+	err := v.write(ctx, pointNone, func(t *tx) error {
 		gen, err := bump(t, v.tenant, "stream")
 		if err != nil {
 			return err
@@ -233,7 +247,7 @@ func (v *Transmitter) dropWaiting(t *tx, st *transmitter.Stream) error {
 
 // DeleteStream implements transmitter.Store.
 func (v *Transmitter) DeleteStream(ctx context.Context, receiver, id string) error {
-	return v.s.write(ctx, pointNone, func(t *tx) error {
+	return v.write(ctx, pointNone, func(t *tx) error {
 		if _, err := bump(t, v.tenant, "stream"); err != nil {
 			return err
 		}
@@ -257,7 +271,7 @@ func (v *Transmitter) AllStreams(ctx context.Context) ([]transmitter.Stream, int
 	var all []transmitter.Stream
 	var gen int64
 	for {
-		err := v.s.read(ctx, func(t *tx) error {
+		err := v.read(ctx, func(t *tx) error {
 			var err error
 			if gen, err = v.generation(t); err != nil {
 				return err
@@ -285,7 +299,7 @@ func (v *Transmitter) AllStreams(ctx context.Context) ([]transmitter.Stream, int
 // Generation implements transmitter.Store.
 func (v *Transmitter) Generation(ctx context.Context) (int64, error) {
 	var g int64
-	err := v.s.read(ctx, func(t *tx) (err error) {
+	err := v.read(ctx, func(t *tx) (err error) {
 		g, err = v.generation(t)
 		return err
 	})
