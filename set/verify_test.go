@@ -66,8 +66,9 @@ func TestPolicy(t *testing.T) {
 	noKid := func(alg set.Algorithm) string {
 		return compact(t, signerFor(t, alg), `{"alg":"`+string(alg)+`","typ":"secevent+jwt"}`, string(marshal(t, claims())))
 	}
-	withMember := func(member string) string {
+	withMember := func(member string, replace ...string) string {
 		payload := strings.Replace(string(marshal(t, claims())), `{`, `{`+member+`,`, 1)
+		payload = strings.NewReplacer(replace...).Replace(payload)
 		return compact(t, signerFor(t, set.ES256), `{"alg":"ES256","typ":"secevent+jwt","kid":"ES256"}`, payload)
 	}
 	es := sign(set.ES256, nil)
@@ -87,6 +88,10 @@ func TestPolicy(t *testing.T) {
 		{"algorithm by its newer name", sign(set.EdDSA, nil), func(p *set.Policy) { p.Algorithms = []set.Algorithm{"Ed25519"} }, "ok"},
 		{"a listed none stays refused", b64(`{"alg":"none","typ":"secevent+jwt"}`) + "." + b64(string(marshal(t, claims()))) + ".",
 			func(p *set.Policy) { p.Algorithms = []set.Algorithm{"none"} }, "ErrAlgorithm"},
+		{"no issuer asked, none named", withMember(`"x":1`, issuer, ""), func(p *set.Policy) { p.Issuer = "" }, "ErrIssuer"},
+		{"iat of 19 digits", withMember(`"x":1`, "1789462800", "1789462800000000000"), func(*set.Policy) {}, "ErrClaims"},
+		{"iat of 16 digits and a fraction", withMember(`"x":1`, "1789462800", "1789462800000000.5"), func(*set.Policy) {}, "ErrClaims"},
+		{"an octet after R and S", es + "AA", func(*set.Policy) {}, "ErrSignature"},
 		{"no keys", es, func(p *set.Policy) { p.Keys = nil }, "ErrKeyUnknown"},
 		{"keys unavailable", es, func(p *set.Policy) { p.Keys = failingKeys{set.ErrKeysUnavailable} }, "ErrKeysUnavailable"},
 		{"a key set that fails otherwise", es, func(p *set.Policy) { p.Keys = failingKeys{errors.New("disk")} }, "ErrKeysUnavailable"},
