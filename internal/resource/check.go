@@ -1,0 +1,182 @@
+package resource
+
+import (
+	"fmt"
+	"net/mail"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"countersign/internal/hub"
+	"countersign/internal/yaml"
+	"countersign/subject"
+)
+
+// actions are what policies and orders may name in this version.
+var actions = []string{hub.RevokeSessions, hub.RevokeTokens, hub.Reauthenticate, hub.DisableAccount, hub.EnableAccount,
+	hub.RequireCredentialChange, hub.RevokeCredential, hub.ReevaluateAccess, hub.Record}
+
+// laterActions are those of the profile that nothing here does yet.
+var laterActions = []string{hub.DeleteAccount, hub.SyncCredential, hub.RefreshClaims, hub.RestrictDevice, hub.UpdateIdentifier, hub.UnlinkIdentifier, hub.SyncResource}
+
+func checkAction(doc yaml.Doc, path, action string) error {
+	switch {
+	case slices.Contains(actions, action):
+		return nil
+	case action == hub.DeleteAccount:
+		return doc.Errorf(path, "%s", later(action, "it always needs an approval, and approvals come later"))
+	case slices.Contains(laterActions, action):
+		return doc.Errorf(path, "%s", later(action, "no pack does it yet"))
+	}
+	near := yaml.Nearest(action, actions)
+	if near == "" {
+		near = strings.Join(actions, ", ")
+	}
+	return doc.Errorf(path, "there is no action %s: did you mean %s?", action, near)
+}
+
+// word checks one value of a short list; empty is the default.
+func word(doc yaml.Doc, path, value string, words ...string) error {
+	if value == "" || slices.Contains(words, value) {
+		return nil
+	}
+	near := yaml.Nearest(value, words)
+	if near == "" {
+		near = strings.Join(words, ", ")
+	}
+	return doc.Errorf(path, "%s is not %q: did you mean %s?", path, value, near)
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkURL(doc yaml.Doc, path, value string) error {
+	if value == "" {
+		return nil
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || strings.Contains(value, "#") {
+		return doc.Errorf(path, "%q is no address such as https://idp.example.test/path", value)
+	}
+	return nil
+}
+
+func checkPlaces(doc yaml.Doc, path string, p hub.Places) error {
+	seen := map[string]bool{}
+	for i, n := range p.Names {
+		switch at := fmt.Sprintf("%s[%d]", path, i); {
+		case n == "all":
+			return doc.Errorf(at, "write %s: all by itself, or a list of apps", path)
+		case !nameForm.MatchString(n):
+			return doc.Errorf(at, "%q is no name of an app", n)
+		case seen[n]:
+			return doc.Errorf(at, "%s stands here twice", n)
+		}
+		seen[n] = true
+	}
+	return nil
+}
+
+func checkLimits(doc yaml.Doc, path string, l *hub.Limits) error {
+	if l == nil {
+		return nil
+	}
+	per, err := time.ParseDuration(l.Per)
+	switch {
+	case l.People < 1:
+		return doc.Errorf(path+".people", "people is at least 1")
+	case l.Per == "" || err != nil || per < time.Second || per > 31*24*time.Hour:
+		return doc.Errorf(path+".per", "per is a span from 1s to 744h, such as 1h")
+	}
+	return word(doc, path+".beyond", l.Beyond, "deny")
+}
+
+var (
+	secretName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
+	secretEnv  = regexp.MustCompile(`^COUNTERSIGN_SECRET_[A-Z0-9_]{1,100}$`)
+)
+
+// checkSecret says what is wrong with a reference to a secret.
+func checkSecret(doc yaml.Doc, path string, s *hub.Secret) error {
+	if s == nil {
+		return nil
+	}
+	n := 0
+	for _, v := range []string{s.Stored, s.File, s.Env} {
+		if v != "" {
+			n++
+		}
+	}
+	switch {
+	case n != 1:
+		return doc.Errorf(path, "a secret is one of {stored: NAME}, {file: PATH}, {env: COUNTERSIGN_SECRET_…}")
+	case s.Stored != "" && !secretName.MatchString(s.Stored):
+		return doc.Errorf(path, "%q is no name of a stored secret", s.Stored)
+	case s.Env != "" && !secretEnv.MatchString(s.Env):
+		return doc.Errorf(path, "a secret's variable is named COUNTERSIGN_SECRET_…")
+	case s.File != "" && (strings.HasPrefix(s.File, "/") || slices.Contains(strings.FieldsFunc(s.File, func(r rune) bool { return r == '/' || r == '\\' }), "..")):
+		return doc.Errorf(path, "a secret's file is named below the secrets folder (--secrets-dir), without / in front and without ..")
+	}
+	return nil
+}
+
+func checkApp(doc yaml.Doc, a *hub.App) error {
+	if a.Pack == "" {
+		return doc.Errorf("", "an app names its pack, such as pack: http-sessions")
+	}
+	for name := range a.Secrets {
+		s := a.Secrets[name]
+		if err := checkSecret(doc, "secrets."+name, &s); err != nil {
+			return err
+		}
+	}
+	return word(doc, "accounts.match", a.Accounts.Match, "email", "declared")
+}
+
+func checkIdentity(doc yaml.Doc, id *hub.Identity) error {
+	for i, e := range id.Emails {
+		at := fmt.Sprintf("emails[%d]", i)
+		if a, err := mail.ParseAddress(e); err != nil || a.Address != e || a.Name != "" || strings.ContainsAny(e, " \t") {
+			return doc.Errorf(at, "%q is no e-mail address", e)
+		}
+		id.Emails[i] = subject.CanonicalEmail(e)
+	}
+	for i, a := range id.Accounts {
+		if a.At == "" || a.ID == "" || len(a.ID) > 512 {
+			return doc.Errorf(fmt.Sprintf("accounts[%d]", i), "an account is {at: PLACE, id: ID}")
+		}
+		if slices.Contains(id.Accounts[:i], a) {
+			return doc.Errorf(fmt.Sprintf("accounts[%d]", i), "this account stands here twice")
+		}
+	}
+	return word(doc, "protect", id.Protect, "none", "never")
+}
+
+// scopes are what a client may be allowed to do.
+var scopes = []string{"ssf.read", "ssf.manage", "ssf.manage.receipts", "signals.read", "signals.write", "signals.token", "resources.read", "resources.write"}
+
+func checkClient(doc yaml.Doc, c *hub.Client) error {
+	if c.Auth == "" {
+		return doc.Errorf("", "a client says how it shows itself: auth: bearer")
+	}
+	for i, s := range c.Scopes {
+		if err := word(doc, fmt.Sprintf("scopes[%d]", i), s, scopes...); err != nil || s == "" {
+			return first(err, doc.Errorf(fmt.Sprintf("scopes[%d]", i), "a scope is not empty"))
+		}
+	}
+	if len(c.Scopes) == 0 {
+		return doc.Errorf("", "a client has scopes, such as scopes: [ssf.read]")
+	}
+	for i, d := range c.Domains {
+		c.Domains[i] = strings.ToLower(d)
+	}
+	return first(word(doc, "auth", c.Auth, "bearer"), word(doc, "streams", c.Streams, "one", "many"))
+}

@@ -1,0 +1,161 @@
+package resource_test
+
+import (
+	"strings"
+	"testing"
+
+	"countersign/internal/hub"
+	"countersign/internal/resource"
+)
+
+const head = "apiVersion: countersign/v1\n"
+
+const whole = head + `kind: source
+name: keycloak
+set: acme-base
+type: ssf
+issuer: https://idp.example.test/realms/acme
+keys: {jwks_uri: "https://idp.example.test/jwks", algs: [RS256]}
+delivery: push
+stream: create
+auth: {method: bearer, token: {stored: kc}}
+push_auth: {authorization_header: {stored: kc-push}}
+correlate:
+  - {format: iss_sub, iss: [https://idp.example.test/realms/acme], as: account_id, at: keycloak}
+  - {format: email}
+orders: {accept: [revoke_sessions, reauthenticate], at: all, mode: enforce, limits: {people: 20, per: 1h}}
+receipts: {send: auto, alg: RS256}
+---
+kind: app
+name: wiki
+pack: http-sessions
+settings: {url: https://wiki.example.test}
+secrets: {token: {stored: wiki-token}}
+accounts: {match: email}
+---
+kind: identity
+name: alice
+emails: [Alice@example.test]
+labels: [contractor]
+groups: [finance]
+accounts: [{at: keycloak, id: 99beb27c}, {at: crm, id: "0017"}]
+protect: never
+---
+kind: policy
+name: session-revoked
+order: 100
+mode: enforce
+on: [caep/session-revoked]
+from: [keycloak]
+when: 'signal.event.?initiating_entity.orValue("") != "user"'
+then:
+  - {action: revoke_sessions, scope: session, fallback: app, at: [wiki, crm]}
+  - {action: disable_account, at: all, when: 'identity.labels.exists(l, l == "contractor")'}
+  - {deny: disable_account, at: [crm]}
+limits: {people: 20, per: 1h, beyond: deny}
+---
+kind: client
+name: crm-receiver
+auth: bearer
+scopes: [ssf.read, ssf.manage]
+streams: one
+push_hosts: [crm.example.test]
+`
+
+func TestWholeForm(t *testing.T) {
+	rs, err := resource.DecodeAll([]byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rs) != 5 || rs[0].Set != "acme-base" || rs[2].Kind != hub.KindIdentity {
+		t.Fatalf("%+v", rs)
+	}
+	if got := string(rs[2].Spec); got != `{"name":"alice","emails":["alice@example.test"],"labels":["contractor"],"groups":["finance"],"accounts":[{"at":"keycloak","id":"99beb27c"},{"at":"crm","id":"0017"}],"protect":"never"}` {
+		t.Error(got)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	policy := head + "kind: policy\nname: p\non: [caep/session-revoked]\nthen: [{action: revoke_sessions, scope: app, at: all}]\n"
+	source := head + "kind: source\nname: s\ntype: ssf\nissuer: https://idp.example.test\n"
+	identity := head + "kind: identity\nname: i\n"
+	client := head + "kind: client\nname: c\nauth: bearer\nscopes: [ssf.read]\n"
+	app := head + "kind: app\nname: a\npack: http-sessions\n"
+	for _, c := range []struct{ name, in, want string }{
+		{"except", policy + "except: 'true'\n", "line 6:1: except is not acted on by this version: write the exception into when"},
+		{"approval", policy + "approval: {from: [approver]}\n", "line 6:1: approval is not acted on by this version"},
+		{"hold", policy + "limits: {people: 1, per: 1h, beyond: hold}\n", "beyond: hold is not acted on by this version: write beyond: deny"},
+		{"notify", strings.Replace(policy, "then: [", "then: [{notify: on-call}, ", 1), "line 5:9: notify is not acted on by this version"},
+		{"transmit", strings.Replace(policy, "then: [", "then: [{transmit: caep/session-revoked, to: all}, ", 1), "transmit is not acted on by this version"},
+		{"delete", strings.Replace(policy, "revoke_sessions, scope: app", "delete_account", 1), "delete_account is not acted on by this version: it always needs an approval"},
+		{"unknown action", strings.Replace(policy, "revoke_sessions", "revoke_session", 1), "there is no action revoke_session: did you mean revoke_sessions?"},
+		{"no scope", strings.Replace(policy, ", scope: app", "", 1), "revoke_sessions has a scope"},
+		{"wrong scope", strings.Replace(policy, "scope: app", "scope: apps", 1), "did you mean app?"},
+		{"fallback", strings.Replace(policy, "scope: app", "scope: app, fallback: everywhere", 1), "a fallback belongs to scope: session"},
+		{"scope elsewhere", strings.Replace(policy, "revoke_sessions", "revoke_tokens", 1), "scope and fallback belong to revoke_sessions"},
+		{"mode", policy + "mode: on\n", `mode is not "on"`},
+		{"limits", policy + "limits: {people: 0, per: 1h}\n", "people is at least 1"},
+		{"span", policy + "limits: {people: 1, per: day}\n", "per is a span"},
+		{"unknown key", policy + "form: [x]\n", "the key form is not known here: did you mean from?"},
+		{"both", strings.Replace(policy, "then: [", "then: [{action: record, deny: record}, ", 1), "a rule has action or deny"},
+		{"empty from", policy + "from: []\n", "from is empty"},
+		{"no then", strings.Replace(policy, "[{action: revoke_sessions, scope: app, at: all}]", "[]", 1), "what then happens"},
+
+		{"ask", identity + "protect: ask\n", "line 4:1: protect: ask is not acted on by this version"},
+		{"email", identity + "emails: [alice]\n", `line 4:10: "alice" is no e-mail address`},
+		{"number id", identity + "accounts: [{at: crm, id: 0017}]\n", "0017 is a number to YAML and text is wanted here: quote it"},
+
+		{"poll", source + "delivery: poll\n", "delivery: poll is not acted on by this version: write delivery: push"},
+		{"scim", strings.Replace(source, "type: ssf", "type: scim", 1), "type: scim is not acted on by this version"},
+		{"adopt", source + "stream: adopt\n", "stream: adopt is not acted on"},
+		{"profile", source + "profile: okta\n", "profile: okta is not acted on"},
+		{"oauth", source + "auth: {method: client_secret_basic, client_id: a}\n", "auth.client_id is not acted on by this version"},
+		{"oauth alone", source + "auth: {method: private_key_jwt}\n", "method: private_key_jwt is not acted on"},
+		{"secret value", source + "auth: {method: bearer, token: hunter2}\n", "a mapping is wanted here"},
+		{"secret twice", source + "auth: {method: bearer, token: {stored: a, file: b}}\n", "a secret is one of"},
+		{"secret outside", source + "auth: {method: bearer, token: {file: ../../etc/shadow}}\n", "without .."},
+		{"audience", source + "audience: [x]\n", "audience stands only with stream: none"},
+		{"stream none", source + "stream: none\n", "the source says its audience"},
+		{"two keys", source + "keys: {jwks_uri: 'https://a.test', jwks_file: b}\n", "keys has one of"},
+		{"alg", source + "keys: {jwks_uri: 'https://a.test', algs: [HS256]}\n", "keys.algs[0] is not"},
+		{"correlate", source + "correlate: [{format: phone_number}]\n", "this version correlates the formats"},
+		{"accept", source + "orders: {accept: [everything]}\n", "there is no action everything"},
+
+		{"client auth", strings.Replace(client, "auth: bearer", "auth: private_key_jwt", 1), "auth: private_key_jwt is not acted on"},
+		{"scope word", strings.Replace(client, "ssf.read", "ssf.reed", 1), "did you mean ssf.read?"},
+		{"app", strings.Replace(app, "pack:", "pakc:", 1), "did you mean pack?"},
+		{"match", app + "accounts: {match: name}\n", "accounts.match is not"},
+
+		{"channel", head + "kind: channel\nname: c\n", "the kind channel is not acted on by this version"},
+		{"stream", head + "kind: stream\nname: c\n", "the kind stream is not acted on by this version"},
+		{"kind", head + "kind: polcy\nname: c\n", "line 2:7: there is no kind polcy: did you mean policy?"},
+		{"name", head + "kind: app\nname: A b\n", "a name is made of"},
+		{"twice", identity + "---\nkind: identity\nname: i\n", "stands in this file already, at line 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := resource.DecodeAll([]byte(c.in))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+
+}
+
+func FuzzResource(f *testing.F) {
+	f.Add([]byte(whole))
+	for d := range strings.SplitSeq(whole, "---\n") {
+		f.Add([]byte(head + strings.TrimPrefix(d, head)))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rs, err := resource.DecodeAll(data)
+		if err != nil {
+			return
+		}
+		for _, r := range rs {
+			if r.Name == "" || len(r.Spec) == 0 {
+				t.Fatalf("%+v", r)
+			}
+		}
+	})
+}
