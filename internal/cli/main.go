@@ -21,8 +21,6 @@ type Main struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Version string
-	// More are commands that belong to other rooms, such as demo and bench, made for this run.
-	More func(*App) []*cobra.Command
 }
 
 // App is what the commands of one run share.
@@ -142,7 +140,7 @@ func (m *Main) root() *cobra.Command {
 		return nil
 	}
 	root.AddGroup(&cobra.Group{ID: groupTry, Title: "Try"}, &cobra.Group{ID: groupRun, Title: "Run"}, &cobra.Group{ID: groupSetUp, Title: "Set up"},
-		&cobra.Group{ID: groupWatch, Title: "Watch"}, &cobra.Group{ID: groupTest, Title: "Try things"})
+		&cobra.Group{ID: groupWatch, Title: "Watch"}, &cobra.Group{ID: groupTest, Title: "Try things"}, &cobra.Group{ID: groupBench, Title: "Measure"})
 	root.SetHelpCommandGroupID(groupTry)
 	root.SetCompletionCommandGroupID(groupTry)
 	add := func(group string, cmds ...*cobra.Command) {
@@ -151,15 +149,7 @@ func (m *Main) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	if m.More != nil {
-		for _, c := range m.More(a) {
-			if c.GroupID != "" && !root.ContainsGroup(c.GroupID) {
-				root.AddGroup(&cobra.Group{ID: c.GroupID, Title: "Measure"})
-			}
-			root.AddCommand(c)
-		}
-	}
-	add(groupTry, a.versionCommand())
+	add(groupTry, a.demoCommand(), a.versionCommand())
 	add(groupRun, a.serveCommand(), a.configCommand())
 	add(groupSetUp, a.applyCommand(), a.exportCommand())
 	for _, n := range nouns {
@@ -168,6 +158,7 @@ func (m *Main) root() *cobra.Command {
 	add(groupSetUp, a.secretCommand(), a.tokenCommand(), a.keyCommand())
 	add(groupWatch, a.signalCommand(), a.actionCommand(), a.receiptCommand())
 	add(groupTest, a.eventCommand(), a.packCommand())
+	add(groupBench, a.benchCommand())
 	root.AddCommand(a.devCommand())
 	return root
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"regexp"
 	"time"
 
 	"countersign/internal/hub"
@@ -34,6 +35,9 @@ type pg struct {
 	commit func(tx *sql.Tx) error // tests replace it
 }
 
+// plainName is a search_path that names one schema.
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
 func openPostgres(ctx context.Context, s *Store, url string) (err error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -44,6 +48,9 @@ func openPostgres(ctx context.Context, s *Store, url string) (err error) {
 	cfg.ConnConfig.ConnectTimeout = 10 * time.Second
 	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
 		cfg.ConnConfig.RuntimeParams["application_name"] = "countersign"
+	}
+	if path := cfg.ConnConfig.RuntimeParams["search_path"]; s.cfg.Schema == "" && plainName.MatchString(path) {
+		s.cfg.Schema = path // an address may name the schema: ?search_path=hub
 	}
 	if s.cfg.Schema != "" {
 		cfg.ConnConfig.RuntimeParams["search_path"] = pgx.Identifier{s.cfg.Schema}.Sanitize()
@@ -85,8 +92,8 @@ func (e *pg) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if fsync != "on" {
-		return hub.Errorf(hub.Invalid, "the PostgreSQL server runs with fsync = %s and can lose acknowledged signals", fsync).WithHint("set fsync = on")
+	if err := fsyncVerdict(fsync); err != nil {
+		return err
 	}
 	if encoding != "UTF8" {
 		return hub.Errorf(hub.Invalid, "the database has the encoding %s", encoding).WithHint("create it with ENCODING 'UTF8'")
@@ -95,6 +102,13 @@ func (e *pg) check(ctx context.Context) error {
 		e.s.cfg.Log.Warn("synchronous_commit is off: a crash of the PostgreSQL server can lose acknowledged signals")
 	}
 	return nil
+}
+
+func fsyncVerdict(setting string) error {
+	if setting == "on" {
+		return nil
+	}
+	return hub.Errorf(hub.Invalid, "the PostgreSQL server runs with fsync = %s and can lose acknowledged signals", setting).WithHint("set fsync = on")
 }
 
 // write runs f in a transaction. One that the server undid because of another is run again.

@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"countersign/internal/bench"
+	"countersign/internal/hub"
+	"countersign/internal/store"
+)
+
+func (a *App) benchCommand() *cobra.Command {
+	var opt bench.Options
+	c := &cobra.Command{
+		Use:   "bench [deliver|ingest|loop|kill]",
+		Short: "Measure a hub beside the floors of this machine",
+		Long: "Starts its own hub process, receivers and load on loopback, and prints each figure beside the floors of the same\n" +
+			"run: raw signatures per second, bare HTTP pushes per second, fsync. A run with loss exits 1 and prints no ratio.\n\n" +
+			"  countersign bench deliver --alg ES256 --fan-out 10\n  countersign bench ingest --rate 1000\n  countersign bench loop\n  countersign bench kill --database postgres://…",
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"deliver", "ingest", "loop", "kill"},
+		RunE: func(c *cobra.Command, args []string) error {
+			opt.What = "deliver"
+			if len(args) == 1 {
+				opt.What = args[0]
+			}
+			opt.DropSchema = store.DropSchema
+			if !a.flags.json && isTerminal(a.Stderr) {
+				opt.Out = a.Stderr
+			} else {
+				opt.Out = io.Discard
+			}
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			r, err := bench.Run(ctx, opt)
+			if err != nil {
+				return hub.Errorf(hub.Unavailable, "bench %s: %w", opt.What, err)
+			}
+			if a.flags.json {
+				if err := r.WriteJSON(a.Stdout); err != nil {
+					return err
+				}
+			} else {
+				r.Print(a.Stdout)
+			}
+			if !r.OK() {
+				return &exitError{status: 1}
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&opt.Alg, "alg", "", "RS256, ES256 or EdDSA (default: the figure's own)")
+	f.IntVar(&opt.FanOut, "fan-out", 1, "streams that take each event")
+	f.Float64Var(&opt.Seconds, "seconds", 10, "seconds of load in all")
+	f.Float64Var(&opt.Rate, "rate", 0, "events per second of an open loop (default: the figure's own; ingest: a closed loop)")
+	f.IntVar(&opt.Clients, "clients", 64, "waiters of a closed loop")
+	f.DurationVar(&opt.Fsync, "fsync-delay", 0, "added to each commit, to see what a slower disk does")
+	f.IntVar(&opt.Kills, "kills", 5, "kill: random kills beside the named stop points")
+	f.StringVar(&opt.Database, "database", "", "a postgres:// URL instead of SQLite")
+	return c
+}
