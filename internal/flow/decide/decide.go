@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"countersign/internal/hub"
+	"countersign/receipt"
 )
 
 // App is what decide knows of one app.
@@ -16,10 +17,12 @@ type App struct {
 
 // Person is whom the signal is about, as correlation found.
 type Person struct {
-	Identity  *hub.Identity // nil when unresolved; then only NotAuthorized is looked at
+	Identity  *hub.Identity // nil only with NotAuthorized
 	Session   string        // the session that the subject names
 	SessionAt string        // the place in whose name space it stands
-	// NotAuthorized: the subject is outside the tenant. Every ordered action fails with not_authorized.
+	Implicit  bool          // an address nobody declared
+	// NotAuthorized: the subject is outside the tenant. Every ordered action fails with not_authorized,
+	// and policies do nothing.
 	NotAuthorized bool
 }
 
@@ -41,6 +44,25 @@ type Ordered struct {
 	Account  string // target.id; empty: the person's account
 }
 
+// OrderOf takes from a directive what decides.
+func OrderOf(d *receipt.Directive) *Order {
+	o := &Order{Obligation: d.Obligation, CompleteBy: d.CompleteBy, NotAfter: d.NotAfter}
+	for _, a := range d.Actions {
+		x := Ordered{ID: a.ID, Action: a.Action, Optional: a.Optional}
+		if a.Action == hub.RevokeSessions {
+			x.Reach = hub.Reach(a.Reach())
+		}
+		if a.Target != nil {
+			x.App = a.Target.App
+			if a.Target.Kind == "" || a.Target.Kind == "account" {
+				x.Account = a.Target.ID
+			}
+		}
+		o.Actions = append(o.Actions, x)
+	}
+	return o
+}
+
 // Input is one signal to decide.
 type Input struct {
 	Signal *hub.Signal
@@ -55,9 +77,12 @@ type Input struct {
 }
 
 // Charge is one person counted against a limit, written in the transaction that writes the decision.
+// Its members are those of store.Charge.
 type Charge struct {
 	Scope    string // "policy:NAME:SOURCE" or "source:NAME"
 	Identity string
+	Limit    int // how many other people may be counted since Since; 0: this person is counted already
+	Since    hub.Micros
 }
 
 // Result is a decision and the work it plans.
@@ -65,4 +90,25 @@ type Result struct {
 	Decision hub.Decision
 	Actions  []*hub.Action
 	Charges  []Charge
+}
+
+// Decide gives the decision for one signal. The same input gives the same decision but for its ids.
+// Its error is that of in.Used, or hub.Internal for an input without a person; a policy that fails to
+// evaluate is a finding, not an error.
+func (s *Set) Decide(in Input) (*Result, error) {
+	if in.Person.Identity == nil && !in.Person.NotAuthorized {
+		return nil, hub.Errorf(hub.Internal, "decide: the signal has no person")
+	}
+	d := newDecider(in)
+	if !in.Person.NotAuthorized {
+		d.vars = variables(in)
+		s.evaluate(d)
+	}
+	if err := d.ordered(); err != nil {
+		return nil, err
+	}
+	if err := d.policies(); err != nil {
+		return nil, err
+	}
+	return d.result(), nil
 }
