@@ -33,7 +33,7 @@ func TestMarshal(t *testing.T) {
 	if !strings.HasPrefix(one, `{"iss":"`+issuer+`","aud":"`+audience+`","iat":1789462800,"jti":"j-1","txn":"txn-8675310","sub_id":{`) {
 		t.Errorf("one audience is a string: %s", one)
 	}
-	req.Covers(t, "TX-140", "TX-143", "TX-144")
+	req.Covers(t, "TX-148", "TX-153", "TX-154")
 }
 
 func TestMarshalRefuses(t *testing.T) {
@@ -73,7 +73,7 @@ func TestMarshalRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.also)
 		}
 	}
-	req.Covers(t, "TX-143", "TX-144")
+	req.Covers(t, "TX-141", "TX-143", "TX-144", "TX-152")
 }
 
 func TestNewID(t *testing.T) {

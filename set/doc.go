@@ -29,6 +29,8 @@
 // ErrAlgorithm is meant to become invalid_key there: the token is readable, but nothing we hold could
 // have made a signature we accept. It is found before any key is looked at.
 //
+// A Policy without Algorithms allows RS256 alone; Algorithms() allows all four.
+//
 // A key never comes from the token: jwk, jku, x5u and x5c in a header are ignored.
 //
 // What the events say is left to package event, whom the subject names to package subject, and which

@@ -216,7 +216,7 @@ func TestComplete(t *testing.T) {
 			}
 		}
 	}
-	req.Covers(t, "TX-140", "TX-157", "AR-§5.4")
+	req.Covers(t, "TX-140", "AR-§5.4")
 }
 
 type brokenSigner struct {

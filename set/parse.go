@@ -3,7 +3,6 @@ package set
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -154,12 +153,16 @@ var isBase64URL = func() (table [256]bool) {
 	return table
 }()
 
+// object lists the members of a part; the size of the whole token was looked at before.
 func object(name string, data []byte) ([]strictjson.Member, error) {
-	members, err := strictjson.Object(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrMalformed, name, err)
+	err := strictjson.Check(data, strictjson.Limits{Bytes: -1})
+	if err == nil {
+		var members []strictjson.Member
+		if members, err = strictjson.Members(data); err == nil {
+			return members, nil
+		}
 	}
-	return members, nil
+	return nil, fmt.Errorf("%w: %s: %w", ErrMalformed, name, err)
 }
 
 func parseHeader(data []byte) (h Header, err error) {
@@ -187,7 +190,7 @@ func parseHeader(data []byte) (h Header, err error) {
 		}
 	}
 	if !hasAlg {
-		return h, fmt.Errorf("%w: %w", ErrMalformed, errors.New("header has no alg"))
+		return h, fmt.Errorf("%w: header has no alg", ErrMalformed)
 	}
 	return h, nil
 }

@@ -130,24 +130,32 @@ func (r *RemoteKeys) allow(now time.Time, fresh bool) error {
 	return nil
 }
 
-var errTooSoon = errors.New("unknown kid, and the keys were fetched a moment ago")
+var (
+	errTooSoon    = errors.New("unknown kid, and the keys were fetched a moment ago")
+	errUnfinished = errors.New("the fetch did not come to an end")
+)
 
 // refresh fetches once. It is not cut short when its caller goes away: others wait for it too.
 func (r *RemoteKeys) refresh(ctx context.Context, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), remoteTimeout)
 	defer cancel()
-	keys, fresh, err := r.fetch(ctx)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.now()
-	r.failure = err
-	if err != nil {
-		r.failedAt = now
-	} else {
-		r.keys, r.fetchedAt, r.freshTill = keys, now, now.Add(fresh)
-	}
-	r.running = nil
-	close(done)
+	var keys StaticKeys
+	var fresh time.Duration
+	err := errUnfinished // what stays if the client panics: those who wait are let go all the same
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		now := r.now()
+		r.failure = err
+		if err != nil {
+			r.failedAt = now
+		} else {
+			r.keys, r.fetchedAt, r.freshTill = keys, now, now.Add(fresh)
+		}
+		r.running = nil
+		close(done)
+	}()
+	keys, fresh, err = r.fetch(ctx)
 }
 
 func (r *RemoteKeys) fetch(ctx context.Context) (StaticKeys, time.Duration, error) {

@@ -235,6 +235,26 @@ func TestRemoteKeysFailure(t *testing.T) {
 	req.Covers(t, "RX-50")
 }
 
+// TestRemoteKeysPanic: a client that panics leaves nobody waiting for ever.
+func TestRemoteKeysPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := set.NewRemoteKeys("https://idp.example.com/jwks", &http.Client{Transport: panicking{}}, time.Now)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			keys.Find(t.Context(), "k")
+		}()
+		find(t, keys, "k", 0, set.ErrKeysUnavailable)
+	})
+}
+
+type panicking struct{}
+
+func (panicking) RoundTrip(*http.Request) (*http.Response, error) { panic("transport") }
+
 func TestRemoteKeysTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &issuerServer{delay: time.Hour}
