@@ -37,6 +37,7 @@ func Pages() []Page {
 	add("sign-in", "sign_in", signInView{frame: c.frame("Sign in", nil), To: "/"})
 	add("sign-in-refused", "sign_in", signInView{frame: c.frame("Sign in", nil), To: "/", Problem: "This token is not valid, or it has expired."})
 	add("signal-list", "signal_list", c.signalList(u, "", "", hub.Listed[*hub.Signal]{Items: f.signals(), Next: "sig_1"}))
+	add("signal-list-hostile", "signal_list", c.signalList(u, "", "sig_1", hub.Listed[*hub.Signal]{Items: []*hub.Signal{f.hostile().Signal}}))
 	add("signal-list-empty", "signal_list", c.signalList(u, "", "", hub.Listed[*hub.Signal]{}))
 	add("signal-list-nothing", "signal_list", c.signalList(u, hub.SignalUnresolved, "", hub.Listed[*hub.Signal]{}))
 	for _, s := range f.stories {
@@ -84,7 +85,9 @@ func newFixtures() *fixtures {
 func (f *fixtures) signals() []*hub.Signal {
 	var out []*hub.Signal
 	for _, s := range f.stories {
-		out = append(out, s.Signal)
+		if s.name != "hostile" {
+			out = append(out, s.Signal)
+		}
 	}
 	return out
 }

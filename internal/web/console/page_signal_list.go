@@ -60,7 +60,7 @@ func (c *Console) signalList(u *User, state hub.SignalState, after string, l hub
 		v.Filters = append(v.Filters, filterView{Text: f.text, Link: listLink(f.state, ""), Here: f.state == state})
 	}
 	for _, s := range l.Items {
-		row := signalRow{ID: s.ID, Title: c.title(s.EventType), Type: c.typeName(s.EventType), Who: clean(s.IdentityName), Source: clean(s.Source), Received: s.Received, State: mark(string(s.State))}
+		row := signalRow{ID: s.ID, Title: shorten(80, c.title(s.EventType)), Type: shorten(80, c.typeName(s.EventType)), Who: shorten(80, s.IdentityName), Source: shorten(60, s.Source), Received: s.Received, State: mark(string(s.State))}
 		if s.IdentityName == "" {
 			row.Unresolved, row.Who = true, "nobody yet"
 			row.WhoHint = clean(s.Reason)
