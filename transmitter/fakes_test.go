@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	"countersign/transmitter"
 )
@@ -75,3 +76,5 @@ type byHost map[string]*http.Transport
 func (b byHost) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b[r.URL.String()].RoundTrip(r)
 }
+
+func runtimeYield() { time.Sleep(50 * time.Microsecond) }

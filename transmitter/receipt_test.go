@@ -36,9 +36,12 @@ func theirs(issuer string, signer *set.Signer) string {
 		`,"receipt_delivery":"push","capabilities":[{"action":"revoke_sessions"}]}`
 }
 
-func newTill(t testing.TB) *till {
+func newTill(t testing.TB) *till { return newTillWith(t, ssftest.Signer(set.ES256, "rcpt-a")) }
+
+// newTillWith is newTill where receiver a signs with another key.
+func newTillWith(t testing.TB, signer *set.Signer) *till {
 	t.Helper()
-	x := &till{store: new(transmitter.Memory), signer: ssftest.Signer(set.ES256, "rcpt-a")}
+	x := &till{store: new(transmitter.Memory), signer: signer}
 	cfg := newConfig(x.store)
 	cfg.OnReceipt = func(_ context.Context, r transmitter.AcceptedReceipt) { x.accepted = append(x.accepted, r) }
 	x.Transmitter = newTransmitter(t, cfg)
