@@ -74,6 +74,7 @@ var plan = []room{
 	{"internal/server", 10, nil},
 	{"internal/demo", 10, nil},
 	{"internal/bench", 10, nil},
+	{"internal/web/hostile", 11, nil}, // tests at every door
 	{"internal/cli", 11, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}},
 	{"cmd/countersign", 12, nil},
 	{"", 12, nil}, // the tour at the root

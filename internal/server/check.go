@@ -75,7 +75,7 @@ func (c *checker) one(r hub.Resource) {
 		if !read(&p) {
 			return
 		}
-		if _, err := decide.Compile(decide.Versioned{Policy: p, Version: r.Version}, c.s.registry); err != nil {
+		if _, err := decide.Compile(p, r.Version, c.s.registry); err != nil {
 			c.say(r, err.Error())
 		}
 		for _, from := range p.From {

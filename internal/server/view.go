@@ -114,7 +114,7 @@ func (s *Server) compile(ctx context.Context) (*view, error) {
 	slices.SortFunc(v.deciding, func(a, b decide.App) int { return strings.Compare(a.Name, b.Name) })
 	var compiled []*decide.Compiled
 	if err := each(ctx, s, hub.KindPolicy, func(spec *hub.Policy, version int64) error {
-		c, err := decide.Compile(decide.Versioned{Policy: *spec, Version: version}, s.registry)
+		c, err := decide.Compile(*spec, version, s.registry)
 		if err != nil {
 			return fmt.Errorf("policy %s: %w", spec.Name, err)
 		}
