@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// SlipOptions says what a slip shows beside the receipt itself. The zero value is 44 columns, no margin, and
+// SlipOptions says what a slip shows beside the receipt itself. The zero value is 50 columns, no margin, and
 // no word about a signature.
 type SlipOptions struct {
-	Width    int    // columns; 0: 44, never below 32
+	Width    int    // columns; 0: 50, never below 32
 	Margin   int    // spaces before every line
 	Title    string // empty: merchant.name, else ACTION RECEIPT
 	Copy     string // empty: "copy" and the seq
@@ -24,7 +24,7 @@ type SlipOptions struct {
 func Slip(r *Receipt, opt SlipOptions) string {
 	s := &slip{width: max(opt.Width, 32), margin: strings.Repeat(" ", max(opt.Margin, 0))}
 	if opt.Width == 0 {
-		s.width = 44
+		s.width = 50
 	}
 	s.head(r, opt)
 	s.rule()
