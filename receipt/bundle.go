@@ -127,11 +127,11 @@ func (b *Bundle) Marshal() ([]byte, error) {
 }
 
 var (
-	entryRule = func(path string, v any) error {
+	entryRule = func(v any) error {
 		if _, ok := v.(string); ok {
 			return nil
 		}
-		return obj([]string{"jws"}, members{"jws": str(0, nil), "accepted_at": timeRule})(path, v)
+		return obj([]string{"jws"}, members{"jws": str(0, nil), "accepted_at": timeRule})(v)
 	}
 	streamRule = obj([]string{"iss", "aud", "receipt_issuer", "receipt_audience"}, members{"iss": str(0, nil), "aud": str(0, nil),
 		"receipt_issuer": str(0, nil), "receipt_audience": str(0, nil)})
@@ -155,7 +155,7 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	if err := bundleSchema("bundle", t); err != nil {
+	if err := bundleSchema(t); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
 	var b Bundle

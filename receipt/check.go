@@ -2,6 +2,7 @@ package receipt
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -80,15 +81,20 @@ func CheckForm(t Token, v Vocabulary, algs []set.Algorithm, others ...Vocabulary
 	case c.ID == "" || c.Issuer == "":
 		return problem(CodeMalformed, "a receipt has iss and jti")
 	}
-	for _, w := range append([]Vocabulary{Default(), v}, others...) {
-		if w.Directive != "" && (c.Member(w.Directive) != nil || member(c.Events[0].Payload, w.Directive) != nil) {
-			return problem(CodeMalformed, "a receipt carries no directive")
-		}
-	}
 	if err := strictjson.Check(t.Payload(), strictjson.Limits{Bytes: -1, NoFloats: true}); err != nil {
 		p := problem(CodeMalformed, "%v", err)
 		p.Check = 1
 		return p
+	}
+	inside, err := strictjson.Members(c.Events[0].Payload)
+	if err != nil {
+		return problem(CodeMalformed, "%v", err)
+	}
+	for _, w := range append([]Vocabulary{Default(), v}, others...) {
+		named := func(m strictjson.Member) bool { return m.Name == w.Directive }
+		if w.Directive != "" && (c.Member(w.Directive) != nil || slices.ContainsFunc(inside, named)) {
+			return problem(CodeMalformed, "a receipt carries no directive")
+		}
 	}
 	return nil
 }
@@ -106,6 +112,27 @@ func checkAddressed(o *Order, c *set.Claims, now int64) *Problem {
 	return nil
 }
 
+// ParseReceipt reads a receipt event, such as the one a ledger keeps, and holds it to the schema (design
+// §11). It judges neither order nor sums; Check does.
+func ParseReceipt(event json.RawMessage) (*Receipt, error) {
+	if err := strictjson.Check(event, strictjson.Limits{NoFloats: true}); err != nil {
+		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	r, err := parseReceipt(event)
+	if err != nil {
+		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	return r, nil
+}
+
+// ReceiptOf is ParseReceipt for the receipt SET t; v names the event it has to hold.
+func ReceiptOf(t Token, v Vocabulary) (*Receipt, error) {
+	if p := CheckForm(t, v, nil); p != nil {
+		return nil, p
+	}
+	return ParseReceipt(t.Claims().Events[0].Payload)
+}
+
 // parseReceipt reads a receipt event. With a nil receipt nothing can be compared; with both, the members
 // are readable and break the schema.
 func parseReceipt(raw json.RawMessage) (*Receipt, error) {
@@ -113,7 +140,7 @@ func parseReceipt(raw json.RawMessage) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	schemaErr := receiptSchema("receipt", t)
+	schemaErr := receiptSchema(t)
 	var r Receipt
 	if err := decode(raw, &r); err != nil {
 		if schemaErr == nil {

@@ -199,7 +199,7 @@ func ParseDirective(raw json.RawMessage, c *set.Claims, vs ...Vocabulary) (*Dire
 	if err != nil {
 		return nil, malformed("%v", err)
 	}
-	if err := directiveSchema("directive", t); err != nil {
+	if err := directiveSchema(t); err != nil {
 		return nil, malformed("%v", err)
 	}
 	var d Directive

@@ -13,7 +13,8 @@
 //
 // A transmitter that sends orders: Requested and Answer negotiate on its side, Offered and Agreed on the
 // receiver's. Named finds which order a receipt is about, Check judges it against what was accepted before,
-// KnownOf says what to keep of it, and Review lists what is worth a flag though it is valid.
+// KnownOf says what to keep of it, and Review lists what is worth a flag though it is valid. ParseReceipt and
+// ReceiptOf read a receipt that is only to be shown.
 //
 // Anybody with an evidence file: Verify gives a Report with the exit code of the command line, Report.Text is
 // for people, and Slip prints a receipt the way a till does. ParseBundle and Bundle.Marshal read and write

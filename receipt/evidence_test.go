@@ -160,3 +160,53 @@ func TestIssueRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestStrip(t *testing.T) {
+	req.Covers(t, "AR-2")
+	v := Vocabulary{Directive: "https://v.example/d", Event: "https://v.example/r", Location: AtEvent}
+	payload := []byte(`{"a":1,"https://v.example/d":{"obligation":"must"},"b":"<"}`)
+	if got := string(v.Strip(payload)); got != `{"a":1,"b":"<"}` {
+		t.Errorf("stripped: %s", got)
+	}
+	if got := v.Strip([]byte(`{"a":1}`)); string(got) != `{"a":1}` {
+		t.Errorf("nothing to strip: %s", got)
+	}
+	if got := Default().Strip(payload); string(got) != string(payload) {
+		t.Errorf("location claim: %s", got)
+	}
+}
+
+func TestParseReceipt(t *testing.T) {
+	req.Covers(t, "AR-11", "A8")
+	u := exampleReceipt(t, "e1-receipt")
+	r, err := ReceiptOf(u, Default())
+	if err != nil || r.Number != "CS-7F3K9Q2M" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := ReceiptOf(parse(t, vectorOrder), Default()); err == nil {
+		t.Error("an order was read as a receipt")
+	}
+	for _, raw := range []string{``, `{}`, `{"seq":1,"seq":1}`, `[]`} {
+		if _, err := ParseReceipt([]byte(raw)); err == nil {
+			t.Errorf("taken: %s", raw)
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	o, u := exampleOrder(b, "e1-order"), exampleReceipt(b, "e1-receipt")
+	for b.Loop() {
+		if _, _, p := Check(o, u, nil, 1789462808, Default()); p != nil {
+			b.Fatal(p)
+		}
+	}
+}
+
+func BenchmarkIssue(b *testing.B) {
+	o, r := exampleOrder(b, "e1-order"), body(b, exampleReceipt(b, "e1-receipt"))
+	for b.Loop() {
+		if _, err := Issue(o, r, "j", 1789462808); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

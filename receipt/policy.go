@@ -40,15 +40,15 @@ var policySchema = closed(nil, members{
 // closed is obj without room for members it does not know.
 func closed(required []string, props members) rule {
 	open := obj(required, props)
-	return func(path string, v any) error {
+	return func(v any) error {
 		if o, ok := v.(map[string]any); ok {
 			for name := range o {
 				if props[name] == nil {
-					return fault(path, "has the unknown member %q", name)
+					return fault("has the unknown member %q", name)
 				}
 			}
 		}
-		return open(path, v)
+		return open(v)
 	}
 }
 
@@ -65,7 +65,7 @@ func parsePolicy(data []byte, now time.Time) (*policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
-	if err := policySchema("policy", t); err != nil {
+	if err := policySchema(t); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
 	if err := decode(data, p); err != nil {

@@ -64,13 +64,13 @@ var lineSchema = obj([]string{"line", "action", "status", "reason"}, members{
 	"ref": hashRule, "reversed_by": hashRule,
 	"downstream": obj([]string{"iss", "receipt_no", "seq", "stage", "outcome", "hash"}, members{"iss": urlRule, "receipt_no": numberRule,
 		"seq": seqRule, "stage": stageRule, "outcome": outcomeRule, "hash": hashRule}),
-}, func(path string, o map[string]any) error {
+}, func(o map[string]any) error {
 	needs := map[any]string{"done_with_residue": "effective_by", "reversed_by_order": "reversed_by"} // §11, A33
 	if name := needs[o["reason"]]; name != "" && o[name] == nil {
-		return fault(path, "lacks %s, which its reason needs", name)
+		return fault("lacks %s, which its reason needs", name)
 	}
 	if o["status"] == Reversed && o["reversed_at"] == nil {
-		return fault(path, "lacks reversed_at")
+		return fault("lacks reversed_at")
 	}
 	return nil
 })
@@ -90,23 +90,23 @@ var receiptSchema = obj([]string{"receipt_no", "seq", "stage", "outcome", "order
 	"supersedes":     obj([]string{"seq", "hash"}, members{"seq": seqRule, "hash": hashRule}),
 	"next_update_by": timeRule, "message": textRule, "traceparent": traceRule,
 	"lines": list(1, 2000, lineSchema),
-	"totals": func(path string, v any) error {
-		if err := obj([]string{"requested", "lines", "succeeded", "unconfirmed", "failed", "skipped", "pending", "reversed"}, nil)(path, v); err != nil {
+	"totals": func(v any) error {
+		if err := obj([]string{"requested", "lines", "succeeded", "unconfirmed", "failed", "skipped", "pending", "reversed"}, nil)(v); err != nil {
 			return err
 		}
-		return each(0, 0, countRule)(path, v)
+		return each(0, 0, countRule)(v)
 	},
 	"attachments": list(0, 64, str(0, compactForm)),
-}, func(path string, o map[string]any) error {
+}, func(o map[string]any) error {
 	interim := o["stage"] == StageInterim
 	switch {
 	case interim != (o["outcome"] == OutcomePending):
-		return fault(path, "outcome pending goes with stage interim, and with no other")
+		return fault("outcome pending goes with stage interim, and with no other")
 	case !interim && o["next_update_by"] != nil:
-		return fault(path, "next_update_by stands in interim receipts only") // A41
+		return fault("next_update_by stands in interim receipts only") // A41
 	}
 	if n, ok := o["seq"].(interface{ String() string }); ok && n.String() != "1" && o["supersedes"] == nil {
-		return fault(path, "lacks supersedes")
+		return fault("lacks supersedes")
 	}
 	return nil
 })

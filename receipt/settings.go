@@ -73,7 +73,7 @@ func ParseSettings(raw json.RawMessage) (Settings, error) {
 	if err != nil {
 		return s, fmt.Errorf("%w: %w", ErrSettings, err)
 	}
-	if err := settingsSchema("settings", t); err != nil {
+	if err := settingsSchema(t); err != nil {
 		return s, fmt.Errorf("%w: %w", ErrSettings, err)
 	}
 	if err := decode(raw, &s); err != nil {

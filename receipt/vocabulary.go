@@ -3,6 +3,7 @@ package receipt
 import (
 	"encoding/json"
 
+	"countersign/internal/strictjson"
 	"countersign/set"
 )
 
@@ -39,6 +40,30 @@ func Default() Vocabulary {
 		Withdrawn: Namespace + "/event-type/directive-withdrawn",
 		Location:  AtClaim,
 	}
+}
+
+// Strip removes the directive from an event payload, for a hub that copies the payload into a SET of its own:
+// the obligation was its own and is not passed on by accident (design §2). It changes nothing where v puts
+// the directive at the top level.
+func (v Vocabulary) Strip(payload json.RawMessage) json.RawMessage {
+	if v.Location != AtEvent || member(payload, v.Directive) == nil {
+		return payload
+	}
+	ms, err := strictjson.Object(payload)
+	if err != nil {
+		return payload
+	}
+	out := []byte{'{'}
+	for _, m := range ms {
+		if m.Name == v.Directive {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, quote(m.Name)...), ':'), m.Value...)
+	}
+	return append(out, '}')
 }
 
 func (v Vocabulary) orDefault() Vocabulary {
