@@ -10,7 +10,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 build: ## bin/countersign, static, without cgo
-	CGO_ENABLED=0 $(GO) build -o bin/countersign ./cmd/countersign
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/countersign ./cmd/countersign
 
 demo: build ## build, then play the whole loop on SQLite
 	bin/countersign demo

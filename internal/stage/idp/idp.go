@@ -278,7 +278,7 @@ func (p *Provider) OrderToken(jti string) string {
 // both parties' keys, who may answer on which stream, and when each receipt was accepted.
 func (p *Provider) Evidence(ctx context.Context) ([]byte, error) {
 	p.mu.Lock()
-	var orders, receipts []entry
+	orders, receipts := []entry{}, []entry{}
 	for _, c := range p.tokens {
 		orders = append(orders, entry{JWS: c})
 	}
