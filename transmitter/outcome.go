@@ -47,9 +47,9 @@ func (p *Pump) flush(ctx context.Context) {
 		batch := append([]Outcome(nil), p.outcomes[:n]...)
 		p.outcomes = append(p.outcomes[:0], p.outcomes[n:]...)
 		p.acking = n
-		troubles := p.writes
-		if len(troubles) > 0 {
-			p.writes = map[int64]Trouble{}
+		var troubles map[int64]Trouble
+		if len(p.writes) > 0 {
+			troubles, p.writes = p.writes, map[int64]Trouble{}
 		}
 		p.mu.Unlock()
 		if n == 0 && len(troubles) == 0 {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -402,12 +403,15 @@ func TestAHungReceiverDelaysNobody(t *testing.T) {
 // TestBackoff watches the clock: a bubble with a transport that is no network.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var tries []time.Time
-		var failing = true
+		failing := true
 		store := new(transmitter.Memory)
 		cfg := newConfig(store)
 		cfg.Sweep = time.Hour
 		cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			tries = append(tries, time.Now())
 			if failing {
 				return nil, errors.New("connection refused")
@@ -425,6 +429,7 @@ func TestBackoff(t *testing.T) {
 			mustSend(t, x, message("bob"))
 		}
 		time.Sleep(24 * time.Hour)
+		mu.Lock()
 		n := len(tries)
 		if n < 24*60/5 || n > 2*24*60 {
 			t.Fatalf("%d tries in a day", n)
@@ -447,6 +452,7 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("given up by count: %+v", c)
 		}
 		failing = false
+		mu.Unlock()
 		time.Sleep(5*time.Minute + time.Second)
 		synctest.Wait()
 		if c := count(t, store, st); c != (transmitter.Counts{Delivered: 100}) {
@@ -466,11 +472,11 @@ func TestBackoff(t *testing.T) {
 
 func TestBackoffSurvivesARestartAndEndsWithAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tries := 0
+		var tries atomic.Int64
 		store := new(transmitter.Memory)
 		cfg := newConfig(store)
 		cfg.Sweep = time.Hour
-		cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) { tries++; return answer(401), nil })
+		cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) { tries.Add(1); return answer(401), nil })
 		st := putStream(t, store, "s1", "https://r.example/in")
 		run := func(x *transmitter.Transmitter) (stop func()) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -489,14 +495,14 @@ func TestBackoffSurvivesARestartAndEndsWithAChange(t *testing.T) {
 		mustSend(t, x, message("alice"))
 		time.Sleep(time.Second)
 		stop()
-		if tries != 1 {
-			t.Fatalf("%d tries", tries)
+		if tries.Load() != 1 {
+			t.Fatalf("%d tries", tries.Load())
 		}
 		x = newTransmitter(t, cfg)
 		stop = run(x)
 		time.Sleep(time.Minute)
-		if tries != 1 {
-			t.Errorf("the restart forgot the back-off: %d tries", tries)
+		if tries.Load() != 1 {
+			t.Errorf("the restart forgot the back-off: %d tries", tries.Load())
 		}
 		// The receiver puts its stream right: it is tried at once.
 		r := do(x, call{method: "PATCH", path: "/t/blue/ssf/streams", token: "token-a",
@@ -505,8 +511,8 @@ func TestBackoffSurvivesARestartAndEndsWithAChange(t *testing.T) {
 			t.Fatal(text(t, r))
 		}
 		synctest.Wait()
-		if tries != 2 {
-			t.Errorf("after the change: %d tries", tries)
+		if tries.Load() != 2 {
+			t.Errorf("after the change: %d tries", tries.Load())
 		}
 		if c := count(t, store, st); c.Waiting != 1 {
 			t.Errorf("%+v", c)
@@ -519,10 +525,10 @@ func TestBackoffSurvivesARestartAndEndsWithAChange(t *testing.T) {
 func TestOutcomesAreKeptInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &forgetfulStore{Memory: new(transmitter.Memory), refuse: 5}
-		pushes := 0
+		var pushes atomic.Int64
 		cfg := newConfig(store)
 		cfg.Sweep = 10 * time.Millisecond
-		cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) { pushes++; return answer(202), nil })
+		cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) { pushes.Add(1); return answer(202), nil })
 		x := newTransmitter(t, cfg)
 		st := putStream(t, store, "s1", "https://r.example/in")
 		ctx, cancel := context.WithCancel(t.Context())
@@ -532,8 +538,8 @@ func TestOutcomesAreKeptInTheEnd(t *testing.T) {
 			mustSend(t, x, message("alice"))
 		}
 		time.Sleep(time.Minute)
-		if c := count(t, store, st); c.Delivered != 10 || pushes != 10 {
-			t.Errorf("%+v after %d pushes", c, pushes)
+		if c := count(t, store, st); c.Delivered != 10 || pushes.Load() != 10 {
+			t.Errorf("%+v after %d pushes", c, pushes.Load())
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -547,7 +553,13 @@ func TestOutcomesAreKeptInTheEnd(t *testing.T) {
 func TestALateVisibleRowIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &trapStore{Memory: new(transmitter.Memory)}
+		var mu sync.Mutex
 		var got []string
+		delivered := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(got)
+		}
 		cfg := newConfig(store)
 		cfg.Transport = roundTripper(func(q *http.Request) (*http.Response, error) {
 			body, _ := io.ReadAll(q.Body)
@@ -555,7 +567,9 @@ func TestALateVisibleRowIsFound(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
+			mu.Lock()
 			got = append(got, u.Claims().ID)
+			mu.Unlock()
 			return answer(202), nil
 		})
 		putStream(t, store, "s1", "https://r.example/in")
@@ -567,12 +581,12 @@ func TestALateVisibleRowIsFound(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- newTransmitter(t, cfg).Run(ctx) }()
 		time.Sleep(3 * time.Second)
-		if !slices.Equal(got, []string{second}) {
+		if got := delivered(); !slices.Equal(got, []string{second}) {
 			t.Fatalf("delivered %v", got)
 		}
 		store.hide("")
 		time.Sleep(3 * time.Second)
-		if !slices.Equal(got, []string{second, first}) {
+		if got := delivered(); !slices.Equal(got, []string{second, first}) {
 			t.Errorf("delivered %v", got)
 		}
 		cancel()
@@ -585,7 +599,7 @@ func TestALateVisibleRowIsFound(t *testing.T) {
 func TestSlowStreamsShareAQuarter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		slow, mostSlow := 0, 0
+		slow, mostSlow, start := 0, 0, time.Now()
 		store := new(transmitter.Memory)
 		cfg := newConfig(store)
 		cfg.InFlight = 40
@@ -607,7 +621,6 @@ func TestSlowStreamsShareAQuarter(t *testing.T) {
 			return answer(202), nil
 		})
 		x := newTransmitter(t, cfg)
-		start = time.Now()
 		for i := range 10 {
 			putStream(t, store, fmt.Sprintf("slow%d", i), "https://slow.example/in")
 		}
@@ -619,9 +632,11 @@ func TestSlowStreamsShareAQuarter(t *testing.T) {
 			mustSend(t, x, message(fmt.Sprintf("u%d", i)))
 		}
 		time.Sleep(30 * time.Second)
+		mu.Lock()
 		if mostSlow != 10 {
 			t.Errorf("slow streams had %d of 40 places", mostSlow)
 		}
+		mu.Unlock()
 		if c := count(t, store, fast); c.Delivered != 100 {
 			t.Errorf("the fast one: %+v", c)
 		}
@@ -635,8 +650,6 @@ func TestSlowStreamsShareAQuarter(t *testing.T) {
 		}
 	})
 }
-
-var start time.Time
 
 func TestTriesAreReported(t *testing.T) {
 	r := ssftest.NewReceiver(t)
