@@ -49,7 +49,7 @@ func decodeBody(data []byte, limit int, v any) error {
 	if err := strictjson.Check(data, strictjson.Limits{Bytes: limit}); err != nil {
 		return hub.Errorf(hub.Invalid, "body: %w", err)
 	}
-	members, err := strictjson.Object(data)
+	members, err := strictjson.Members(data)
 	if err != nil {
 		return hub.Errorf(hub.Invalid, "the body must be a JSON object")
 	}
