@@ -269,10 +269,13 @@ func (p *Pump) finish(t try, a answer) (try, bool) {
 			p.settle(l, Trouble{})
 		}
 	default:
-		if l.suit.stream.Status == Enabled {
+		if t.suit == l.suit {
 			l.add(e)
-		} else {
+		} else { // the stream changed meanwhile, and the row may be gone: the store knows
 			delete(l.known, e.Seq)
+			if l.suit.stream.Status == Enabled {
+				p.look(l, 0)
+			}
 		}
 		if a.class != canceled && fresh {
 			l.slow = true

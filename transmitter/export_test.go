@@ -19,3 +19,10 @@ var (
 	ClaimsStart  = claimsStart
 	AppendClaims = appendClaims
 )
+
+// Lanes says how many streams have something in memory.
+func (p *Pump) Lanes() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.lanes)
+}

@@ -95,6 +95,20 @@ func (t *Transmitter) Plan(ctx context.Context, m Message) (*Outgoing, *Sent, er
 	if err != nil {
 		return nil, nil, err
 	}
+	out, sent, err := t.plan(snap, m)
+	if err == nil && len(out.Rows) == 0 || errors.Is(err, ErrNoOrderStream) {
+		// Nothing will be kept that could turn out to be stale, so look whether another process made a stream.
+		if now, failed := t.cfg.Store.Generation(ctx); failed == nil && now != snap.generation {
+			if snap, failed = t.reload(ctx); failed == nil {
+				return t.plan(snap, m)
+			}
+		}
+	}
+	return out, sent, err
+}
+
+// plan is Plan against one snapshot.
+func (t *Transmitter) plan(snap *snapshot, m Message) (*Outgoing, *Sent, error) {
 	typ, ok := t.cfg.Registry.Resolve(m.Type)
 	if !ok {
 		return nil, nil, fmt.Errorf("transmitter: event type %q is not in the registry", m.Type)

@@ -247,8 +247,8 @@ func (p *Pump) adopt(old, now *snapshot) {
 			continue
 		}
 		p.dress(l, s)
+		l.forgetRing() // rows may have been dropped with the change
 		if s.Status != Enabled {
-			l.forgetRing()
 			l.behind = false
 			p.retire(l)
 			continue

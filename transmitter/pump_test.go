@@ -2,11 +2,13 @@ package transmitter_test
 
 import (
 	"context"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -659,5 +661,62 @@ func TestTriesAreReported(t *testing.T) {
 	d := <-tries
 	if d.StreamID != "s1" || d.Receiver != "a" || d.Type != sessionRevoked || d.JTI != sent.Queued[0].JTI || d.Status != 202 || d.Reason != "" || d.Dead {
 		t.Errorf("%+v", d)
+	}
+}
+
+func TestIdleStreamsHoldNothing(t *testing.T) {
+	r := ssftest.NewReceiver(t)
+	x, store, st := push(t, r, func(c *transmitter.Config) { c.Sweep = 5 * time.Millisecond })
+	for i := range 300 {
+		mustSend(t, x, message(fmt.Sprintf("u%d", i)))
+	}
+	eventually(t, "all delivered", func() bool { return count(t, store, st).Delivered == 300 })
+	eventually(t, "nothing is left in memory", func() bool { return x.Pump.Lanes() == 0 })
+}
+
+// countingKey counts how many signatures are made at once.
+type countingKey struct {
+	crypto.Signer
+	now, most atomic.Int64
+}
+
+func (k *countingKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	now := k.now.Add(1)
+	for most := k.most.Load(); now > most && !k.most.CompareAndSwap(most, now); most = k.most.Load() {
+	}
+	time.Sleep(time.Millisecond)
+	defer k.now.Add(-1)
+	return k.Signer.Sign(rand, digest, opts)
+}
+
+func TestSignaturesAtOnce(t *testing.T) {
+	r := ssftest.NewReceiver(t)
+	key := &countingKey{Signer: ssftest.Key(set.ES256, "counted")}
+	signer, err := set.NewSigner(set.ES256, "counted", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, store, st := push(t, r, func(c *transmitter.Config) { c.Window, c.Signers = 32, []*set.Signer{signer} })
+	for i := range 100 {
+		mustSend(t, x, message(fmt.Sprintf("u%d", i)))
+	}
+	eventually(t, "all delivered", func() bool { return count(t, store, st).Delivered == 100 })
+	if most := key.most.Load(); most > int64(runtime.GOMAXPROCS(0)) {
+		t.Errorf("%d signatures at once", most)
+	}
+}
+
+// TestAStreamOfAnotherProcessIsNotMissed creates a stream behind the back of a transmitter that has its streams in memory.
+func TestAStreamOfAnotherProcessIsNotMissed(t *testing.T) {
+	store := new(transmitter.Memory)
+	x := newTransmitter(t, newConfig(store))
+	mustSend(t, x, message("alice")) // reads the streams
+	putStream(t, store, "s1", "https://r.example/in")
+	if sent := mustSend(t, x, message("alice")); len(sent.Queued) != 1 {
+		t.Errorf("queued on %d of 1 streams", len(sent.Queued))
+	}
+	putStream(t, store, "s2", "https://r.example/in")
+	if sent := mustSend(t, x, message("alice")); len(sent.Queued) != 2 {
+		t.Errorf("queued on %d of 2 streams", len(sent.Queued))
 	}
 }

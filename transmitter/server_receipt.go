@@ -223,6 +223,9 @@ func (s *Server) remoteKeys(uri string) set.KeySet {
 	defer s.mu.Unlock()
 	k, ok := s.remote[uri]
 	if !ok {
+		if len(s.remote) >= 1000 { // receivers choose the addresses
+			clear(s.remote)
+		}
 		k = s.cfg.ReceiptKeys(uri)
 		s.remote[uri] = k
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"time"
 )
 
@@ -141,6 +142,11 @@ type Stream struct {
 	Created       Micros
 	Updated       Micros
 	Trouble       Trouble // back-off
+}
+
+// LogValue leaves out what may hold a secret.
+func (s Stream) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("stream_id", s.ID), slog.String("receiver", s.Receiver), slog.String("status", s.Status))
 }
 
 // Trouble is the back-off of a stream. The zero value is none.
