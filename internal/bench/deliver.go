@@ -57,9 +57,13 @@ func (r *refused) Error() string { return fmt.Sprintf("the hub answered %d: %s",
 
 func (r *refused) busy() bool { return r.status == 429 || r.status == 503 }
 
-const slices5 = 5
+const (
+	slices5 = 5
+	// backlog is how far the load may run ahead of the deliveries, in SETs, so that each slice is a steady state.
+	backlog = 1000
+)
 
-// deliver runs a closed loop in five slices that alternate with the floors.
+// deliver runs a closed loop in five slices that alternate with the floors. The load waits where deliveries lag behind.
 func deliver(ctx context.Context, opt Options) (*Result, error) {
 	if opt.Alg == "" {
 		opt.Alg = "RS256"
@@ -94,6 +98,10 @@ func deliver(ctx context.Context, opt Options) (*Result, error) {
 		for range opt.Clients {
 			wg.Go(func() {
 				for time.Now().Before(end) && failed.Load() == nil {
+					if acked.Load()*int64(opt.FanOut)-rc.count.Load() > backlog {
+						time.Sleep(time.Millisecond)
+						continue
+					}
 					if _, err := d.post(ctx, n.Add(1)); err != nil {
 						if b, ok := err.(*refused); ok && b.busy() {
 							continue

@@ -24,6 +24,7 @@ const (
 	hitsPerPoint = 3
 	window       = 8   // SETs in flight on one stream
 	ackBatch     = 256 // deliveries acknowledged in one commit
+	manyOrders   = 16
 )
 
 // kill runs orders and deliveries against a hub that is killed over and over, and then counts.
@@ -56,6 +57,7 @@ func kill(ctx context.Context, opt Options) (*Result, error) {
 	}
 	r := &Result{Alg: opt.Alg, FanOut: opt.FanOut, Points: map[string]int{}}
 	load := w.startLoad(ctx, opt.Rate)
+	load.width.Store(1)
 
 	fail := func(err error) (*Result, error) {
 		load.stop()
@@ -63,6 +65,7 @@ func kill(ctx context.Context, opt Options) (*Result, error) {
 	}
 	// Named points: the next start of the hub ends itself at the nth passing.
 	w.hub.Kill()
+	w.killed("first")
 	r.Kills++
 	for _, p := range points {
 		for range hitsPerPoint {
@@ -73,6 +76,7 @@ func kill(ctx context.Context, opt Options) (*Result, error) {
 			select {
 			case <-w.hub.Exited():
 				r.Points[p]++
+				w.killed(p)
 			case <-time.After(15 * time.Second):
 				r.Problems = append(r.Problems, fmt.Sprintf("stop point %s was not reached within 15 s", p))
 				w.hub.Kill()
@@ -83,14 +87,16 @@ func kill(ctx context.Context, opt Options) (*Result, error) {
 		}
 		fmt.Fprintf(opt.Out, "%-24s hit %d times, %d orders answered\n", p, r.Points[p], w.done.Load())
 	}
-	// Random moments.
+	// Random moments, and now with many actions under way at each.
 	w.hub.Env = nil
+	load.width.Store(manyOrders)
 	for range opt.Kills {
 		if err := w.hub.Start(ctx); err != nil {
 			return fail(err)
 		}
 		time.Sleep(time.Duration(50+rand.IntN(900)) * time.Millisecond)
 		w.hub.Kill()
+		w.killed("random")
 		r.Kills++
 	}
 	fmt.Fprintf(opt.Out, "%-24s %d times\n", "random moments", opt.Kills)
@@ -116,6 +122,7 @@ type load struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	orders atomic.Int64
+	width  atomic.Int64 // orders that may be open at once: one at the named points, so that each kill meets at most one
 	mu     sync.Mutex
 	acked  map[int64]bool // events that the hub acknowledged
 }
@@ -135,7 +142,10 @@ func (w *world) startLoad(ctx context.Context, rate float64) *load {
 		})
 	})
 	l.wg.Go(func() {
-		openLoop(ctx, rate/3, 3600, func(n int64, _ time.Time) {
+		openLoop(ctx, rate, 3600, func(n int64, _ time.Time) {
+			if int64(w.open()) >= l.width.Load() {
+				return
+			}
 			if w.order(ctx, int(n), 10*time.Minute) == nil {
 				l.orders.Add(1)
 			}
@@ -176,9 +186,6 @@ func (w *world) settle(ctx context.Context, r *Result, rc *receivers, l *load) {
 		r.Problems = append(r.Problems, fmt.Sprintf("%d SETs were sent twice; streams x window + one ack batch a kill allows %d", r.SentTwice, limit))
 	}
 	w.audit(r)
-	if requests := int64(len(w.final)); r.Attempts > requests+int64(r.Kills) {
-		r.Problems = append(r.Problems, fmt.Sprintf("the receipts admit %d attempts for %d actions and %d kills", r.Attempts, requests, r.Kills))
-	}
 	for _, p := range points {
 		if r.Points[p] < hitsPerPoint {
 			r.Problems = append(r.Problems, fmt.Sprintf("stop point %s was hit %d times, not %d", p, r.Points[p], hitsPerPoint))

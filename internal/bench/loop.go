@@ -24,14 +24,14 @@ type world struct {
 	idp *idp.Provider
 
 	mu    sync.Mutex
-	sent  map[string]time.Time        // order jti → when it was handed to the transmitter
+	sent  map[string]*sentOrder       // by order jti
 	final map[string]*receipt.Receipt // order jti → final receipt
 	times []float64                   // milliseconds from order to accepted receipt
 	done  atomic.Int64
 }
 
 func newWorld(ctx context.Context, opt Options, people int, p props) (*world, error) {
-	w := &world{sent: map[string]time.Time{}, final: map[string]*receipt.Receipt{}}
+	w := &world{sent: map[string]*sentOrder{}, final: map[string]*receipt.Receipt{}}
 	ca, err := stage.NewCA("Countersign bench world")
 	if err != nil {
 		return nil, err
@@ -113,8 +113,33 @@ func (w *world) order(ctx context.Context, n int, within time.Duration) error {
 	if err != nil {
 		return err
 	}
-	w.sent[sent.JTI] = now
+	w.sent[sent.JTI] = &sentOrder{at: now, target: fmt.Sprintf("u%d", n)}
 	return nil
+}
+
+// sentOrder is an order on its way: about whom, since when, and at which points the hub was killed meanwhile.
+type sentOrder struct {
+	at     time.Time
+	target string // account id at the app
+	kills  []string
+}
+
+// open counts the orders without a final receipt.
+func (w *world) open() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.sent) - len(w.final)
+}
+
+// killed notes that the hub died at a point while some orders were open.
+func (w *world) killed(point string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for jti, o := range w.sent {
+		if w.final[jti] == nil {
+			o.kills = append(o.kills, point)
+		}
+	}
 }
 
 func (w *world) took(r transmitter.AcceptedReceipt) {
@@ -133,7 +158,7 @@ func (w *world) took(r transmitter.AcceptedReceipt) {
 		return
 	}
 	w.final[r.Order.JTI] = &body
-	w.times = append(w.times, float64(at.Sub(w.sent[r.Order.JTI]).Microseconds())/1000)
+	w.times = append(w.times, float64(at.Sub(w.sent[r.Order.JTI].at).Microseconds())/1000)
 	w.done.Add(1)
 }
 
@@ -196,13 +221,15 @@ func loop(ctx context.Context, opt Options) (*Result, error) {
 }
 
 // audit compares what the app counted with what the receipts admit, and looks for blind repeats: two acting
-// requests on one target without a look between them or the same idempotency key.
+// requests on one target without a look between them or the same idempotency key. For each order: requests ≤
+// attempts ≤ requests + the kills it lived through, and attempts = requests where all of them came after sending.
 func (w *world) audit(r *Result) {
 	type last struct {
 		acted bool
 		key   string
 	}
 	byTarget := map[string]last{}
+	requests := map[string]int{}
 	for _, c := range w.app.Calls() {
 		if c.Target == "" {
 			continue
@@ -212,19 +239,35 @@ func (w *world) audit(r *Result) {
 			continue
 		}
 		r.Acted++
+		requests[c.Target]++
 		if l := byTarget[c.Target]; l.acted && (c.Key == "" || c.Key != l.key) {
 			r.Blind++
 		}
 		byTarget[c.Target] = last{true, c.Key}
 	}
-	for _, rc := range w.final {
+	for jti, rc := range w.final {
+		o, attempts := w.sent[jti], 0
 		for _, l := range rc.Lines {
 			if l.Attempts != nil {
-				r.Attempts += int64(*l.Attempts)
+				attempts += *l.Attempts
 			}
 		}
+		r.Attempts += int64(attempts)
+		asked := requests[o.target]
+		may := asked
+		for _, k := range o.kills {
+			if !afterSending[k] {
+				may++
+			}
+		}
+		if attempts < asked || attempts > may {
+			r.Problems = append(r.Problems, fmt.Sprintf("order %s: the app was asked to act %d times, the receipt admits %d, killed at %v", jti, asked, attempts, o.kills))
+		}
 	}
-	if r.Acted > r.Attempts {
-		r.Problems = append(r.Problems, fmt.Sprintf("the app was asked to act %d times, the receipts admit %d", r.Acted, r.Attempts))
-	}
+}
+
+// afterSending are the points at which the request has left: no attempt is spent without one.
+var afterSending = map[string]bool{
+	"act.after-answer": true, "act.before-readback": true, "action.before-commit": true, "action.after-commit": true,
+	"receipt.before-commit": true, "receipt.after-commit": true, "receipt.before-send": true, "receipt.after-answer": true,
 }
