@@ -1,7 +1,6 @@
 package store
 
 import (
-	"strconv"
 	"strings"
 
 	"countersign/transmitter"
@@ -228,24 +227,9 @@ func valuesQuery(into, tail string, width, n int) string {
 	return b.String()
 }
 
-// tuples gives n tuples of width parameters, numbered from $1.
+// tuples gives n tuples of width parameters. They have no numbers: SQLite looks numbered ones up by name, one by
+// one through the list of all names, which is quadratic in a long statement.
 func tuples(width, n int) string {
-	var b strings.Builder
-	p := 0
-	for i := range n {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('(')
-		for j := range width {
-			if j > 0 {
-				b.WriteByte(',')
-			}
-			p++
-			b.WriteByte('$')
-			b.WriteString(strconv.Itoa(p))
-		}
-		b.WriteByte(')')
-	}
-	return b.String()
+	one := "(" + strings.Repeat(",?", width)[1:] + ")"
+	return strings.Repeat(","+one, n)[1:]
 }
