@@ -257,7 +257,7 @@ func (a *App) signalSend() *cobra.Command {
 			if a.flags.json {
 				return a.object(out)
 			}
-			var s struct{ ID, Status string }
+			var s struct{ ID string }
 			if err := json.Unmarshal(out, &s); err != nil {
 				return err
 			}

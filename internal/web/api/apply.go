@@ -71,7 +71,7 @@ func (d *Door) apply(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer := applyAnswer{DryRun: req.DryRun, Plan: plan}
+	answer := applyAnswer{DryRun: req.DryRun, Plan: emptyNotNull(plan)}
 	if !req.DryRun {
 		for _, name := range slices.Sorted(maps.Keys(req.Secrets)) {
 			if err := d.c.Secrets.Set(r.Context(), r.tenant, name, []byte(req.Secrets[name])); err != nil {

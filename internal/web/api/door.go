@@ -68,9 +68,6 @@ type Store interface {
 	TokenByHash(ctx context.Context, hash []byte) (*store.Token, error)
 	ListTokens(ctx context.Context, tenant string) ([]store.Token, error)
 	RevokeToken(ctx context.Context, tenant, id string) error
-
-	ClaimKey(ctx context.Context, tenant string, idem store.Idempotency) (store.KeyAnswer, error)
-	FinishKey(ctx context.Context, tenant string, idem store.Idempotency, status int, body []byte) error
 }
 
 // Submitter takes a signal from an API client into the flow.

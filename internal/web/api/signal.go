@@ -41,12 +41,11 @@ type tokenStory struct {
 }
 
 type accepted struct {
-	ID     string `json:"id"`
-	Status string `json:"status"` // new | repeat
+	ID string `json:"id"`
 }
 
-// postSignal takes a signal. With an Idempotency-Key a request can be repeated without harm: the
-// answer of the first is given again.
+// postSignal takes a signal. With an Idempotency-Key a request can be repeated without harm, for the
+// key is kept in the transaction that keeps the signal: a repeat gets the answer of the first.
 func (d *Door) postSignal(w http.ResponseWriter, r *request) error {
 	data, err := readBody(w, r.Request, maxBody)
 	if err != nil {
@@ -67,52 +66,22 @@ func (d *Door) postSignal(w http.ResponseWriter, r *request) error {
 			owner = "token:" + r.caller.TokenID
 		}
 		sub.Idempotency = &store.Idempotency{Client: owner, Key: keys[0], BodyHash: hex.EncodeToString(sum[:])}
-		again, err := d.c.Store.ClaimKey(r.Context(), r.tenant, *sub.Idempotency)
-		switch {
-		case hub.CodeOf(err) == hub.Conflict && err != nil:
-			return withStatus(http.StatusUnprocessableEntity, hub.Errorf(hub.Invalid, "this Idempotency-Key was used with another body").WithHint("use a new key for a new request"))
-		case err != nil:
-			return err
-		case again.Status != 0:
-			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("Idempotent-Replayed", "true")
-			w.WriteHeader(again.Status)
-			w.Write(again.Body)
-			return nil
-		case !again.New && again.Ref != "":
-			// The first request kept the signal and ended before its answer was stored.
-			return d.answerSignal(w, r, sub, accepted{ID: again.Ref, Status: "new"})
-		case !again.New:
-			return hub.Errorf(hub.Conflict, "a request with this Idempotency-Key is still running").WithHint("repeat it in a moment")
-		}
 	}
 	kept, err := d.c.Signals.Submit(r.Context(), r.tenant, sub)
 	if err != nil {
+		if sub.Idempotency != nil && hub.CodeOf(err) == hub.Conflict && strings.Contains(err.Error(), "idempotency key") {
+			return withStatus(http.StatusUnprocessableEntity, hub.Errorf(hub.Invalid, "this Idempotency-Key was used with another body").WithHint("use a new key for a new request"))
+		}
 		return err
 	}
-	switch kept.Status {
-	case hub.KeptClash:
+	if kept.Status == hub.KeptClash {
 		return hub.Errorf(hub.Conflict, "a signal with this id and other content is there")
-	case hub.KeptRepeat:
-		return d.answerSignal(w, r, sub, accepted{ID: kept.ID, Status: "repeat"})
 	}
-	return d.answerSignal(w, r, sub, accepted{ID: kept.ID, Status: "new"})
-}
-
-// answerSignal gives the answer, and keeps it under the key for a repeat.
-func (d *Door) answerSignal(w http.ResponseWriter, r *request, sub *Submission, a accepted) error {
-	if sub.Idempotency != nil {
-		body, err := json.Marshal(a)
-		if err != nil {
-			return err
-		}
-		if err := d.c.Store.FinishKey(r.Context(), r.tenant, *sub.Idempotency, http.StatusAccepted, append(body, '\n')); err != nil {
-			// The signal is kept and its id is under the key: a repeat finds it.
-			d.c.Log.WarnContext(r.Context(), "answer not stored under its idempotency key", "signal", a.ID, "err", err)
-		}
+	if kept.Status == hub.KeptRepeat {
+		w.Header().Set("Idempotent-Replayed", "true")
 	}
-	w.Header().Set("Location", Prefix+"/signals/"+a.ID)
-	return writeJSON(w, http.StatusAccepted, a)
+	w.Header().Set("Location", Prefix+"/signals/"+kept.ID)
+	return writeJSON(w, http.StatusAccepted, accepted{ID: kept.ID})
 }
 
 // submission checks a request against the registry and against what the client may send.
