@@ -31,8 +31,9 @@ func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, e
 		return nil, err
 	}
 	j := &flow.Judgement{Misses: who.Misses}
-	if directive != nil && directive.Receipt.When == "all" {
-		j.CutAt = hub.At(s.now()) // a signed proof of arrival (receipts design §4)
+	if directive != nil && (directive.Receipt.When == "all" || sig.Order.Refused != "") {
+		// A signed proof of arrival (receipts design §4); or the whole order is refused, whoever it is about (A35).
+		j.CutAt = hub.At(s.now())
 	}
 	if who.Identity == nil && !who.NotAuthorized {
 		j.Unresolved = who.Reason
