@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -54,16 +55,32 @@ func (a *App) table(head []string, rows [][]string) error {
 	return w.Flush()
 }
 
-// say prints a line for people; quiet under --json.
+// say prints a line for people; quiet under --json. Text among args cannot steer the terminal.
 func (a *App) say(format string, args ...any) {
 	if !a.flags.json {
-		fmt.Fprintf(a.Stdout, "%s\n", plain(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(a.Stdout, format+"\n", tame(args)...)
 	}
 }
 
 // note prints a line to stderr.
 func (a *App) note(format string, args ...any) {
-	fmt.Fprintf(a.Stderr, "%s\n", plain(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(a.Stderr, format+"\n", tame(args)...)
+}
+
+// tame makes every text among args plain.
+func tame(args []any) []any {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		switch v := reflect.ValueOf(arg); {
+		case v.IsValid() && v.Kind() == reflect.String:
+			out[i] = plain(v.String())
+		case v.IsValid() && v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8:
+			out[i] = plain(string(v.Bytes()))
+		default:
+			out[i] = arg
+		}
+	}
+	return out
 }
 
 func when(m hub.Micros) string {
