@@ -17,7 +17,7 @@ import (
 // ErrStopped is the cause of every refusal after a failed COMMIT or fsync, or after Close.
 var ErrStopped = errors.New("store: stopped")
 
-// unknownCommit means that a COMMIT was sent and its answer never came. The transaction is there or it is
+// errUnknownCommit means that a COMMIT was sent and its answer never came. The transaction is there or it is
 // not; callers get hub.Unavailable and repeat, and each verb of the store bears a repeat: a kept signal is
 // then a repeat, a stale claim is refused, and a sequence that moved on is a conflict. So the process goes on.
 var errUnknownCommit = errors.New("store: the connection broke at COMMIT; the write may or may not be there")

@@ -176,7 +176,7 @@ func blob(b []byte) []byte {
 func (t *tx) insert(into, tail string, rows [][]any, each func(scanFunc) error) error {
 	for len(rows) > 0 {
 		n := 1
-		for _, size := range [...]int{64, 16, 4} {
+		for _, size := range [...]int{128, 32, 8, 2} {
 			if len(rows) >= size {
 				n = size
 				break

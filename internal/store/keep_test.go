@@ -429,3 +429,24 @@ func TestTenantsNeverCross(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// At load, many signals share each round trip.
+func TestRoundTripsPerSignal(t *testing.T) {
+	eachEngine(t, func(t *testing.T, s *Store) {
+		var wg sync.WaitGroup
+		for w := range 256 {
+			wg.Go(func() {
+				for i := range 10 {
+					if _, err := s.Keep(t.Context(), newSignal(fmt.Sprintf("%d-%d", w, i)), "p", nil, nil); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		st := s.Stats()
+		if st.Signals != 2560 || float64(st.KeepTrips) > 0.1*float64(st.Signals) {
+			t.Fatalf("%d round trips for %d signals", st.KeepTrips, st.Signals)
+		}
+	})
+}

@@ -85,9 +85,9 @@ func (s *Store) ackRows(t *tx, as []*acks) error {
 	var orders []int64
 	var keys []any
 	flush := func(all bool) error {
-		for len(keys) > 0 && (all || len(keys) >= 128) {
+		for len(keys) > 0 && (all || len(keys) >= 256) {
 			n := 1
-			for _, size := range [...]int{64, 16, 4} {
+			for _, size := range [...]int{128, 32, 8, 2} {
 				if len(keys) >= 2*size {
 					n = size
 					break

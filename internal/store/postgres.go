@@ -127,8 +127,16 @@ func (e *pg) write(ctx context.Context, point string, f func(*tx) error) error {
 func (e *pg) retry(ctx context.Context, point string, f func(*tx) error) (err error) {
 	for range 5 {
 		if err = e.transaction(ctx, point, f); !again(err) {
-			return err
+			break
 		}
+	}
+	return late(err)
+}
+
+// late makes the end of our own transactionTime, which is no end of the caller's context, an answer of its own.
+func late(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return hub.Errorf(hub.Unavailable, "the PostgreSQL server took longer than %s: %w", transactionTime, err)
 	}
 	return err
 }
@@ -184,7 +192,7 @@ func (e *pg) group(ops []*op) {
 		return
 	}
 	for _, o := range ops {
-		o.err = err
+		o.err = late(err)
 	}
 	if err != nil {
 		return
