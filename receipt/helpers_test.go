@@ -98,11 +98,17 @@ func body(t testing.TB, u *set.Unverified) *Receipt {
 // withoutKid signs with the key of testSigner under a header that names no key.
 func withoutKid(t testing.TB, payload []byte) string {
 	t.Helper()
+	return underHeader(t, `{"alg":"EdDSA","typ":"secevent+jwt"}`, payload)
+}
+
+// underHeader signs with that key under any header.
+func underHeader(t testing.TB, header string, payload []byte) string {
+	t.Helper()
 	seed, err := hex.DecodeString(seedHex)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b64 := base64.RawURLEncoding.EncodeToString
-	input := b64([]byte(`{"alg":"EdDSA","typ":"secevent+jwt"}`)) + "." + b64(payload)
+	input := b64([]byte(header)) + "." + b64(payload)
 	return input + "." + b64(ed25519.Sign(ed25519.NewKeyFromSeed(seed), []byte(input)))
 }

@@ -329,6 +329,12 @@ var verifyCases = []struct {
 		b.Orders[0].JWS = withoutKid(t, example(t, "e1-order"))
 		b.AddKeys(idp, testSigner(t, "t1").Public(), otherSigner(t, "t2").Public())
 	}, exit: 1, level: LevelInvalid, code: CodeBadSignature},
+	{name: "an order of another typ", rules: []string{"A9"}, change: func(t *testing.T, b *Bundle) {
+		b.Orders[0].JWS = underHeader(t, `{"alg":"EdDSA","typ":"application/secevent+jwt","kid":"t1"}`, example(t, "e1-order"))
+	}, exit: 1, level: LevelInvalid, code: CodeMalformed},
+	{name: "an order with crit in the header", rules: []string{"A51"}, change: func(t *testing.T, b *Bundle) {
+		b.Orders[0].JWS = underHeader(t, `{"alg":"EdDSA","typ":"secevent+jwt","kid":"t1","crit":["exp"]}`, example(t, "e1-order"))
+	}, exit: 1, level: LevelInvalid, code: CodeMalformed},
 	{name: "another outcome", rules: []string{"A5"}, change: func(t *testing.T, b *Bundle) { chainFile(t, b, "e2-order", "e2-receipt") }, exit: 2, level: LevelShortfall, code: "outcome"},
 	{name: "a gap", rules: []string{"A58", "A44"}, change: func(t *testing.T, b *Bundle) { chainFile(t, b, "e3-order", "e3-receipt") }, exit: 2, level: LevelNote, code: "gap"},
 	{name: "interim only", rules: []string{"A5"}, change: func(t *testing.T, b *Bundle) { hrFile(t, b, "e4-order", "e4-interim") }, exit: 2, level: LevelShortfall, code: "outcome"},
