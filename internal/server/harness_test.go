@@ -29,7 +29,7 @@ import (
 // world is a hub in this process with everything around it real: sites, an identity provider on the SDK, and a
 // sender with a key of its own whose SETs the test writes by hand.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	ca    *stage.CA
 	srv   *Server
 	admin *http.Client
@@ -45,11 +45,12 @@ type world struct {
 	shift  atomic.Int64 // added to the hub's clock
 	stop   func()
 	dir    string
+	count  atomic.Int64
 }
 
 const rawIssuer = "https://raw.example.test"
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, sites: map[string]*stage.Site{}, dir: t.TempDir()}
 	var err error
@@ -138,7 +139,7 @@ func newWorld(t *testing.T) *world {
 
 // testLog keeps the hub's log with the test, and falls silent when it is over.
 type testLog struct {
-	t  *testing.T
+	t  testing.TB
 	mu sync.Mutex
 }
 
@@ -224,14 +225,15 @@ func (w *world) tryApply(docs string) (int, []byte) {
 }
 
 const (
-	docApps = `
+	docWiki = `
 kind: app
 name: wiki
 pack: http-sessions
 settings: {url: "$wiki"}
 secrets: {token: {stored: wiki}}
 accounts: {match: email}
----
+`
+	docApps = docWiki + `---
 kind: app
 name: forum
 pack: demo-forum
