@@ -26,7 +26,8 @@
 //
 // A job is claimed under a lease of 30 s and a claim id that nobody had before; each write of a worker names it, and
 // a stale one is refused with hub.Conflict before anything is written. What an earlier life of
-// the same Config.Node held is free again at Open, so kill -9 costs no lease.
+// the same Config.Node held is free again at Open, so kill -9 costs no lease; on PostgreSQL ClaimJobs looks
+// again in the first seconds, since the server may still carry out what a killed process sent last.
 //
 // Rows have integer keys inside, taken in blocks so that a key costs no statement; people see the prefixed ids.
 // Every row belongs to a tenant, itself or through its parent; an empty tenant is refused everywhere. Text with NUL

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"strconv"
+	"sync"
 
 	"countersign/internal/hub"
 )
@@ -87,6 +88,11 @@ func (s *Store) ClaimJobs(ctx context.Context, kinds []string, n int) ([]hub.Job
 		jobs = nil
 		now, claim := s.now(), s.claim()
 		until := now + leaseMicros
+		if s.d == &postgresDialect && s.former.due(now) {
+			if err := s.freeFormer(t); err != nil {
+				return err
+			}
+		}
 		for _, kind := range kinds {
 			if len(jobs) >= n {
 				break
@@ -171,11 +177,37 @@ func (s *Store) NextDue(ctx context.Context) (hub.Micros, error) {
 
 // freeJobs gives back what an earlier life of this node held when it ended.
 func (s *Store) freeJobs(ctx context.Context) error {
+	return s.write(ctx, pointNone, s.freeFormer)
+}
+
+func (s *Store) freeFormer(t *tx) error {
 	now := s.now()
-	prefix := s.cfg.Node + "/"
-	return s.write(ctx, pointNone, func(t *tx) error {
-		_, err := t.exec(`UPDATE job SET claim = '', ready = CASE WHEN due < $1 THEN due ELSE $1 END, again = $2 WHERE claim <> '' AND substr(claim, 1, $3) = $4`,
-			int64(now), false, len(prefix), prefix)
-		return err
-	})
+	node, life := s.cfg.Node+"/", s.life+"."
+	_, err := t.exec(`UPDATE job SET claim = '', ready = CASE WHEN due < $1 THEN due ELSE $1 END, again = $2
+		WHERE claim <> '' AND substr(claim, 1, $3) = $4 AND substr(claim, 1, $5) <> $6`,
+		int64(now), false, len(node), node, len(life), life)
+	return err
+}
+
+// straggling looks for claims of an earlier life again, after 0.5 s, 1 s, 2 s, … up to the length of a lease:
+// PostgreSQL may still carry out what a killed process sent last when its next life opens.
+type straggling struct {
+	mu  sync.Mutex
+	at  hub.Micros // of the next look
+	gap hub.Micros // until the one after
+}
+
+func (g *straggling) due(now hub.Micros) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gap == 0 {
+		g.gap = 500_000
+		g.at = now + g.gap
+	}
+	if g.gap > leaseMicros || now < g.at {
+		return false
+	}
+	g.gap *= 2
+	g.at = now + g.gap
+	return true
 }

@@ -47,6 +47,7 @@ type Store struct {
 	life   string // node and a random part: names this life of this node
 	claims atomic.Int64
 	seqs   sequence
+	former straggling
 
 	waiting    atomic.Int64
 	ops        atomic.Int64
