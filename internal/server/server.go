@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -275,12 +276,12 @@ func (s *Server) transmitter() (err error) {
 		Receipts: &receipt.Settings{DirectiveEvents: s.orderable(), Actions: actions,
 			Algorithms: []string{string(set.RS256), string(set.PS256), string(set.ES256), string(set.EdDSA)}},
 		Client: s.client, Transport: s.client.Transport, InsecureHTTP: s.dev,
-		AllowEndpoint: ssf.AllowEndpoint(func(_ context.Context, client string) ([]string, error) {
+		AllowEndpoint: s.allowEndpoint(ssf.AllowEndpoint(func(_ context.Context, client string) ([]string, error) {
 			if c := s.view.Load().clients[client]; c != nil {
 				return c.PushHosts, nil
 			}
 			return nil, hub.Errorf(hub.NotFound, "there is no client %s", client)
-		}),
+		})),
 		Delivered: func(t transmitter.Try) {
 			switch {
 			case t.Reason == "":
@@ -297,6 +298,17 @@ func (s *Server) transmitter() (err error) {
 		Now: s.now, Log: s.log,
 	})
 	return err
+}
+
+// allowEndpoint refuses an address that could never be called, before anything else is asked about it.
+func (s *Server) allowEndpoint(next func(context.Context, transmitter.Caller, *url.URL) error) func(context.Context, transmitter.Caller, *url.URL) error {
+	guard := egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), Dev: s.dev}
+	return func(ctx context.Context, c transmitter.Caller, u *url.URL) error {
+		if why := egress.Closed(guard, u.Hostname()); why != "" {
+			return errors.New("it is " + why)
+		}
+		return next(ctx, c, u)
+	}
 }
 
 // actions are what a receiver on our streams may be asked to do.

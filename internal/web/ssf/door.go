@@ -123,7 +123,7 @@ func Caller(check func(ctx context.Context, token string) (*Client, error)) func
 		if c == nil || c.Spec == nil {
 			return transmitter.Caller{}, transmitter.ErrBadCredentials
 		}
-		return transmitter.Caller{Receiver: c.Spec.Name, Scopes: c.Scopes, OneStream: c.Spec.Streams != "many"}, nil
+		return transmitter.Caller{Receiver: c.Spec.Name, Scopes: c.Scopes, Algorithm: c.Spec.Alg, OneStream: c.Spec.Streams != "many"}, nil
 	}
 }
 
