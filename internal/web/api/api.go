@@ -16,6 +16,7 @@ type Door struct {
 	mux *http.ServeMux
 	// applying lets one change of resources be planned, checked and written at a time on this node.
 	applying sync.Mutex
+	callers  callers
 }
 
 // New builds the door. Nothing is started.

@@ -95,6 +95,7 @@ func (d *Door) commit(ctx context.Context, tenant string, changes []store.Change
 	if len(changes) > 0 || secrets {
 		// The write stands whatever the caller does now.
 		ctx = context.WithoutCancel(ctx)
+		d.callers.forget()
 		if d.c.Changed != nil {
 			d.c.Changed(ctx, tenant)
 		}

@@ -40,6 +40,7 @@ type Caller struct {
 	Client   string      // name of the client; empty for the operator
 	Spec     *hub.Client // the client's resource as it is now; nil for the operator
 	Scopes   []string
+	Expires  hub.Micros // of the token; 0: never
 }
 
 // May reports whether the caller has the scope.
@@ -79,7 +80,7 @@ func Authenticate(ctx context.Context, st Tokens, tenant, token string, now time
 	if t.Expires != 0 && hub.At(now) >= t.Expires {
 		return nil, hub.Errorf(hub.Unauthenticated, "the token has expired").WithHint("make a new one with: countersign token create --client NAME")
 	}
-	c := &Caller{Tenant: t.Tenant, Name: t.Name, TokenID: t.ID, Client: t.Client}
+	c := &Caller{Tenant: t.Tenant, Name: t.Name, TokenID: t.ID, Client: t.Client, Expires: t.Expires}
 	if t.Client == "" {
 		c.Operator = true
 		return c, nil

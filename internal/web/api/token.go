@@ -110,6 +110,7 @@ func (d *Door) revokeToken(w http.ResponseWriter, r *request) error {
 		}
 		return err
 	}
+	d.callers.forget()
 	if d.c.Changed != nil {
 		d.c.Changed(r.Context(), r.tenant)
 	}

@@ -252,7 +252,7 @@ func finding(f hub.Finding) findingView {
 func action(a *hub.Action) actionView {
 	v := actionView{ID: a.ID, Name: words(a.Name), App: clean(a.App), Reach: words(string(a.Reach)), Line: clean(a.Line), Account: clean(a.Account), Policy: clean(a.Policy),
 		ReasonText: clean(a.ReasonText), Ordered: a.Ordered, State: mark(string(a.State)), Reason: words(a.Reason), Level: string(a.Level), Method: words(a.Method), Hash: a.EvidenceHash,
-		VerifiedAt: a.VerifiedAt.Time(), EffectiveBy: a.EffectiveBy.Time(), Counted: a.Counted, Found: a.Found, Acted: a.Acted, Left: a.Left, Unit: a.Unit, Hidden: a.Hidden}
+		VerifiedAt: a.VerifiedAt.Time(), EffectiveBy: upTo(a.EffectiveBy), Counted: a.Counted, Found: a.Found, Acted: a.Acted, Left: a.Left, Unit: a.Unit, Hidden: a.Hidden}
 	if v.App == "" {
 		v.App = "the hub"
 	}
@@ -273,6 +273,14 @@ func action(a *hub.Action) actionView {
 		v.Tries = append(v.Tries, tv)
 	}
 	return v
+}
+
+// upTo is the first whole second that is not before a moment: what receipts print of a bound.
+func upTo(m hub.Micros) time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return hub.Micros((int64(m) + 999_999) / 1e6 * 1e6).Time()
 }
 
 func openToken(sig *hub.Signal) *tokenView {
