@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"countersign/internal/strictjson"
 	"countersign/receipt"
@@ -241,6 +242,9 @@ func streamID(w http.ResponseWriter, r *http.Request) (id string, present, ok bo
 		refuse(w, http.StatusBadRequest, stream.InvalidRequest, "stream_id is empty")
 	case len(v) == 0:
 		return "", false, true
+	case !utf8.ValidString(v[0]) || strings.ContainsRune(v[0], 0):
+		// No store keeps such text, and no stream has such an id (TX-37, P-123).
+		refuse(w, http.StatusNotFound, "not_found", "there is no such stream")
 	default:
 		return v[0], true, true
 	}

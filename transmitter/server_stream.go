@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -276,6 +277,8 @@ func (s *Server) checkURL(ctx context.Context, c Caller, name, raw string) error
 		return bad("%s is not https", name)
 	case u.User != nil:
 		return bad("%s has a user in it", name)
+	case !goodPort(u.Port()):
+		return bad("%s has a port that does not exist", name)
 	case strings.Contains(raw, "#"):
 		return bad("%s has a fragment", name)
 	}
@@ -285,6 +288,12 @@ func (s *Server) checkURL(ctx context.Context, c Caller, name, raw string) error
 		}
 	}
 	return nil
+}
+
+// goodPort reports whether a port can be connected to; none is the usual one.
+func goodPort(port string) bool {
+	n, err := strconv.Atoi(port)
+	return port == "" || err == nil && n >= 1 && n <= 65535
 }
 
 // checkHeader refuses what may not stand in a header field, RFC 9110 §5.5.
