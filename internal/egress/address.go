@@ -73,3 +73,14 @@ func (g *guard) refuses(a netip.Addr) string {
 	}
 	return ""
 }
+
+// Closed says why a target whose host is an address would be refused, so that it can be refused when it is
+// given and not only when it is called. It is "" where the address is open, and where host is a name: what a name
+// stands for is looked at with each call.
+func Closed(cfg Config, host string) string {
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return ""
+	}
+	return (&guard{allow: cfg.Allow, dev: cfg.Dev}).refuses(a)
+}

@@ -174,3 +174,18 @@ func TestBound(t *testing.T) {
 		t.Errorf("read %d, %v", n, err)
 	}
 }
+
+func TestClosed(t *testing.T) {
+	cfg := egress.Config{Allow: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}
+	for host, closed := range map[string]bool{
+		"169.254.169.254": true, "10.2.0.1": true, "::ffff:10.2.0.1": true, "127.0.0.1": true, "0.0.0.0": true, "fd00:ec2::254": true,
+		"10.1.2.3": false, "::ffff:10.1.2.3": false, "93.184.215.14": false, "events.example.test": false, "2852039166": false,
+	} {
+		if got := egress.Closed(cfg, host) != ""; got != closed {
+			t.Errorf("%s is closed: %t", host, got)
+		}
+	}
+	if egress.Closed(egress.Config{Dev: true}, "127.0.0.1") != "" {
+		t.Error("loopback is closed in development")
+	}
+}

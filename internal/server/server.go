@@ -49,6 +49,8 @@ type Options struct {
 	Node string
 	// Stop is the value of StopEnv. It works under --dev only.
 	Stop string
+	// CommitDelay is added to each commit of SQLite, for the bench: as if the disk were slower. It works under --dev only.
+	CommitDelay time.Duration
 	// Started is called once when both listeners answer, and before the hub says that it is ready: what is
 	// applied at the start goes in here. An error ends Run. Nil: nothing.
 	Started func(ctx context.Context) error
@@ -137,7 +139,7 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 		return nil, err
 	}
 	s.runner = connector.NewRunner(connector.Config{Client: s.client, Now: s.now})
-	if s.store, err = store.Open(ctx, s.prepared.Database, store.Config{Now: s.now, Node: s.node, Stop: s.pass, Log: s.log}); err != nil {
+	if s.store, err = store.Open(ctx, s.prepared.Database, store.Config{CommitDelay: opt.CommitDelay, Now: s.now, Node: s.node, Stop: s.pass, Log: s.log}); err != nil {
 		return nil, err
 	}
 	master, made, err := vault.Master(vault.Source{File: s.cfg.MasterKey.File, Env: s.cfg.MasterKey.Env, Made: s.cfg.MasterPath()})
