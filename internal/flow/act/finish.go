@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"countersign/internal/connector"
@@ -227,14 +228,69 @@ func (r *run) final(ctx context.Context, state hub.State, reason, text string) e
 	} else {
 		a.Level, a.Method = hub.Assertion, "api_response"
 	}
+	add, err := r.laterSteps(ctx)
+	if err != nil {
+		return err
+	}
 	a.Progress = nil
-	jobs, err := r.Store.SaveAction(ctx, a, r.at, r.job, nil, nil)
+	jobs, err := r.Store.SaveAction(ctx, a, r.at, r.job, nil, add)
 	if err != nil {
 		return err
 	}
 	r.Changed(a)
 	r.Next(r.it.Signal, jobs, nil)
 	return nil
+}
+
+// laterSteps makes the lines of a disable's later steps, which are kept and shown each, unless the same action at
+// this account has a line already (design §2.4).
+func (r *run) laterSteps(ctx context.Context) ([]*hub.Action, error) {
+	a := r.a
+	if a.Name != hub.DisableAccount || len(r.p.Did) < 2 {
+		return nil, nil
+	}
+	others, err := r.Store.ActionsOf(ctx, a.SignalSeq)
+	if err != nil {
+		return nil, err
+	}
+	var add []*hub.Action
+	for _, name := range []string{hub.RevokeSessions, hub.RevokeTokens} {
+		if slices.ContainsFunc(others, func(o *hub.Action) bool {
+			return o.Name == name && o.App == a.App && (o.Account == a.Account || o.Account == "")
+		}) {
+			continue
+		}
+		x := &run{Worker: r.Worker, it: r.it, app: r.app, p: &progress{Seen: r.p.Seen, Before: r.p.Before}}
+		for _, d := range r.p.Did {
+			if (d.Op == hub.OpRevokeTokens) == (name == hub.RevokeTokens) && d.Op != hub.OpDisableAccount {
+				x.p.Did = append(x.p.Did, d)
+			}
+		}
+		if len(x.p.Did) == 0 {
+			continue
+		}
+		b := *a
+		x.a = &b
+		b.Seq, b.ID, b.Name, b.Line, b.Ordered, b.OrderReach, b.Progress, b.Tries = 0, hub.NewID(hub.PrefixAction, r.Now()), name, "x", false, "", nil, nil
+		if name == hub.RevokeSessions {
+			b.Reach = hub.ReachTokens
+		}
+		b.Attempts, b.State, b.Reason, b.ReasonText = 0, hub.Skipped, "already_gone", ""
+		for _, d := range x.p.Did {
+			if !d.Was {
+				b.Attempts++
+				b.State, b.Reason = hub.Succeeded, "done"
+			}
+		}
+		if b.EffectiveBy != 0 && b.State == hub.Succeeded {
+			b.Reason = "done_with_residue"
+		}
+		b.Left = 0
+		x.counts()
+		b.Level, b.Method = x.level()
+		add = append(add, &b)
+	}
+	return add, nil
 }
 
 // document is the retained evidence of one action (receipts design §5.4, "committed").

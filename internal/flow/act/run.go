@@ -176,7 +176,7 @@ func (r *run) lookUp(ctx context.Context) (wait time.Duration, done bool, err er
 // count lists the sessions before the act, where the pack can: found on the receipt, and what is ended one by one.
 func (r *run) count(ctx context.Context) (wait time.Duration, done bool, err error) {
 	a, p := r.a, r.p
-	if a.Name != hub.RevokeSessions && !p.each() || p.Seen || a.Attempts > 0 || !r.app.Pack.Offers(hub.OpListSessions) {
+	if a.Name != hub.RevokeSessions && a.Name != hub.DisableAccount && !p.each() || p.Seen || a.Attempts > 0 || !r.app.Pack.Offers(hub.OpListSessions) {
 		return 0, false, nil
 	}
 	ids, ans := r.Runner.Sessions(ctx, r.app, a.Account)
@@ -189,7 +189,9 @@ func (r *run) count(ctx context.Context) (wait time.Duration, done bool, err err
 			ids = only(ids, a.Session)
 		}
 		p.Before = ids
-		a.Found = len(ids)
+		if a.Name == hub.RevokeSessions {
+			a.Found = len(ids)
+		}
 		if p.each() {
 			p.Targets, p.Listed = slices.Clone(ids), true
 		}
@@ -223,7 +225,7 @@ func only(ids []string, id string) []string {
 func (r *run) nothing(op planned) bool {
 	switch op.Op {
 	case hub.OpEndAllSessions, hub.OpEndSession:
-		return r.p.Seen && len(r.p.Before) == 0 && r.a.Attempts == 0
+		return r.p.Seen && len(r.p.Before) == 0 && (r.a.Attempts == 0 || r.a.Name == hub.DisableAccount)
 	}
 	return false
 }

@@ -15,6 +15,7 @@ type Store interface {
 	SignalBySeq(ctx context.Context, seq int64) (*hub.Signal, error)
 	BeginAttempt(ctx context.Context, a *hub.Action, at *hub.Attempt, job *hub.Job) error
 	SaveAction(ctx context.Context, a *hub.Action, at *hub.Attempt, job *hub.Job, next *hub.Micros, add []*hub.Action) ([]hub.Job, error)
+	ActionsOf(ctx context.Context, signalSeq int64) ([]*hub.Action, error)
 	FinishJob(ctx context.Context, job *hub.Job, next *hub.Micros) error
 }
 
