@@ -104,6 +104,7 @@ egress: {allow: [127.0.0.0/8, "::1/128"]}
 	}
 	if opt.Fsync > 0 {
 		p.env = append(p.env, "COUNTERSIGN_BENCH_FSYNC="+opt.Fsync.String())
+		p.args = append(p.args, "--dev")
 	}
 	g.hub = &stage.Hub{
 		Exe: opt.Exe, Dir: g.path("data"), Admin: fmt.Sprintf("http://127.0.0.1:%d", admin), Roots: g.ca.Pool(), Env: p.env,

@@ -53,14 +53,14 @@ func Client(cfg Config) *http.Client {
 	}
 	t := &http.Transport{
 		DialContext:            g.dial,
-		ForceAttemptHTTP2:      true,
+		ForceAttemptHTTP2:      false, // one connection for many calls is slower than a pool of them
 		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    or(cfg.TLSTimeout, 5*time.Second),
 		ResponseHeaderTimeout:  or(cfg.ResponseTimeout, 10*time.Second),
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
-		MaxIdleConns:           512,
-		MaxIdleConnsPerHost:    64,
+		MaxIdleConns:           1024,
+		MaxIdleConnsPerHost:    256, // as many as may be open: a connection that is not kept costs a handshake
 		MaxConnsPerHost:        256,
 		IdleConnTimeout:        60 * time.Second,
 	}

@@ -115,8 +115,8 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 			s.node = "node"
 		}
 	}
-	if o.Stop != "" && !s.dev {
-		return nil, hub.Errorf(hub.Invalid, "%s is for --dev only", StopEnv)
+	if (o.Stop != "" || o.CommitDelay != 0) && !s.dev {
+		return nil, hub.Errorf(hub.Invalid, "%s and a commit delay are for --dev only", StopEnv)
 	}
 	if s.pass, err = stopper(o.Stop); err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 		return nil, err
 	}
 	s.runner = connector.NewRunner(connector.Config{Client: s.client, Now: s.now})
-	if s.store, err = store.Open(ctx, s.prepared.Database, store.Config{CommitDelay: opt.CommitDelay, Now: s.now, Node: s.node, Stop: s.pass, Log: s.log}); err != nil {
+	if s.store, err = store.Open(ctx, s.prepared.Database, store.Config{CommitDelay: o.CommitDelay, Now: s.now, Node: s.node, Stop: s.pass, Log: s.log}); err != nil {
 		return nil, err
 	}
 	master, made, err := vault.Master(vault.Source{File: s.cfg.MasterKey.File, Env: s.cfg.MasterKey.Env, Made: s.cfg.MasterPath()})
