@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"countersign/internal/hub"
 )
@@ -95,13 +94,6 @@ func clock(m hub.Micros) string {
 		return ""
 	}
 	return m.Time().Format("15:04:05.000Z")
-}
-
-func secondsClock(s int64) string {
-	if s == 0 {
-		return ""
-	}
-	return time.Unix(s, 0).UTC().Format("15:04:05Z")
 }
 
 // terminal reports whether the stream is one.

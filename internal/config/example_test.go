@@ -18,7 +18,7 @@ import (
 var update = flag.Bool("update", false, "write golden files")
 
 // The example is made from the struct, its comments and the defaults, so that none of them can differ.
-func TestExampleIsTheStruct(t *testing.T) {
+func TestExampleGolden(t *testing.T) {
 	got := generate(t)
 	if *update {
 		if err := os.WriteFile("example.yaml", got, 0o644); err != nil {
