@@ -36,7 +36,6 @@ func (s *Store) Apply(ctx context.Context, tenant string, changes []Change) (int
 		}
 	}
 	var generation int64
-	defer s.memo.clear()
 	err := s.write(ctx, pointNone, func(t *tx) error {
 		now := s.now()
 		changed := false
@@ -189,15 +188,6 @@ func (s *Store) Resource(ctx context.Context, tenant string, kind hub.Kind, name
 	if err := needTenant(tenant); err != nil {
 		return nil, err
 	}
-	if kind != hub.KindClient {
-		return s.resource(ctx, tenant, kind, name)
-	}
-	return recall(s, func(m *memo) *map[string]remembered[hub.Resource] { return &m.clients }, tenant+"\x00"+name, func() (*hub.Resource, error) {
-		return s.resource(ctx, tenant, kind, name)
-	})
-}
-
-func (s *Store) resource(ctx context.Context, tenant string, kind hub.Kind, name string) (*hub.Resource, error) {
 	var r *hub.Resource
 	err := s.read(ctx, func(t *tx) error {
 		r = nil

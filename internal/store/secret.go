@@ -138,7 +138,6 @@ func (s *Store) PutToken(ctx context.Context, k Token) error {
 	if k.Created == 0 {
 		k.Created = s.now()
 	}
-	defer s.memo.clear()
 	return s.write(ctx, pointNone, func(t *tx) error {
 		_, err := t.exec(`INSERT INTO access_token (id, tenant, name, client, hash, scopes, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			k.ID, k.Tenant, k.Name, k.Client, k.Hash, strings.Join(k.Scopes, " "), int64(k.Created), int64(k.Expires), int64(k.Revoked))
@@ -151,12 +150,6 @@ func (s *Store) PutToken(ctx context.Context, k Token) error {
 
 // TokenByHash gives the token with a SHA-256, of any tenant, also one that is expired or revoked; or hub.NotFound.
 func (s *Store) TokenByHash(ctx context.Context, hash []byte) (*Token, error) {
-	return recall(s, func(m *memo) *map[string]remembered[Token] { return &m.tokens }, string(hash), func() (*Token, error) {
-		return s.tokenByHash(ctx, hash)
-	})
-}
-
-func (s *Store) tokenByHash(ctx context.Context, hash []byte) (*Token, error) {
 	var k *Token
 	err := s.read(ctx, func(t *tx) error {
 		k = nil
@@ -197,7 +190,6 @@ func (s *Store) RevokeToken(ctx context.Context, tenant, id string) error {
 	if err := needTenant(tenant); err != nil {
 		return err
 	}
-	defer s.memo.clear()
 	return s.write(ctx, pointNone, func(t *tx) error {
 		n, err := t.exec(`UPDATE access_token SET revoked = CASE WHEN revoked = 0 THEN $1 ELSE revoked END WHERE tenant = $2 AND id = $3`, int64(s.now()), tenant, id)
 		if err == nil && n == 0 {

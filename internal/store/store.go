@@ -48,7 +48,6 @@ type Store struct {
 	claims atomic.Int64
 	seqs   sequence
 	former straggling
-	memo   memo
 
 	waiting    atomic.Int64
 	ops        atomic.Int64
