@@ -159,9 +159,10 @@ func (b *Belt) take(w Work) {
 	if s == nil || b.stopped {
 		return
 	}
-	if _, dup := b.held[w.Job.Seq]; dup {
+	if was, held := b.held[w.Job.Seq]; held && was.Claim == w.Job.Claim {
 		return
 	}
+	// A job that was given back and claimed again before its step returned comes under a new claim: it is new work.
 	b.held[w.Job.Seq] = w.Job
 	b.enqueue(s, w)
 }
@@ -251,7 +252,7 @@ func (b *Belt) do(s *step, q *queue, w Work) {
 			again := again
 			time.AfterFunc(again, func() { b.putBack(s, q.key, w) })
 		default:
-			delete(b.held, w.Job.Seq)
+			b.forget(w)
 		}
 		// Go on with the next of this queue in the same goroutine when nobody else waits for the slot.
 		if len(q.work) > 0 && len(s.ready) == 0 && !b.stopped {
@@ -293,9 +294,16 @@ func (b *Belt) putBack(s *step, key string, w Work) {
 	b.queue(s, key, w)
 }
 
+// forget ends our interest in a work, unless its job came again meanwhile under another claim. Held with mu.
+func (b *Belt) forget(w Work) {
+	if b.held[w.Job.Seq].Claim == w.Job.Claim {
+		delete(b.held, w.Job.Seq)
+	}
+}
+
 // drop gives a work up to its lease. Held with mu.
 func (b *Belt) drop(w Work, err error) {
-	delete(b.held, w.Job.Seq)
+	b.forget(w)
 	if b.ctx.Err() == nil && !errors.Is(err, context.Canceled) {
 		b.log.Warn("job left to its lease", "kind", w.Job.Kind, "job", w.Job.Seq, "err", err)
 	}

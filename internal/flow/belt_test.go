@@ -141,3 +141,30 @@ func TestBeltComesAgainRenewsAndForgets(t *testing.T) {
 		}
 	})
 }
+
+// A step gives its job back to the store, and the poll claims it again before the step has returned.
+func TestBeltTakesAJobThatComesBackAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var visits []string
+		var b *Belt
+		b = NewBelt(Config{Jobs: &jobs{}, Steps: []Step{{Kind: "k", Do: func(_ context.Context, w *Work) (time.Duration, error) {
+			visits = append(visits, w.Job.Claim)
+			if w.Job.Claim == "first" {
+				b.Take(Work{Job: hub.Job{Seq: 1, Kind: "k", Claim: "second"}})
+				b.Take(Work{Job: hub.Job{Seq: 1, Kind: "k", Claim: "second"}}) // once only
+				time.Sleep(time.Second)
+			}
+			return 0, nil
+		}, Limit: 1}}})
+		stop := run(t, b)
+		b.Take(Work{Job: hub.Job{Seq: 1, Kind: "k", Claim: "first"}})
+		time.Sleep(5 * time.Second)
+		stop()
+		if len(visits) != 2 || visits[1] != "second" {
+			t.Errorf("visits %v", visits)
+		}
+		if len(b.held) != 0 {
+			t.Errorf("%d works are still held", len(b.held))
+		}
+	})
+}

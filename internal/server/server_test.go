@@ -399,10 +399,10 @@ func TestEnrollment(t *testing.T) {
 	if st.Status != "made" || st.Receipts != "active" || st.StreamID == "" || st.Endpoint == "" {
 		t.Fatalf("state %+v", st)
 	}
-	w.apply(strings.Replace(strings.TrimPrefix(docIDP, "---"), "accept: [revoke_sessions, reauthenticate]", "accept: [revoke_sessions]", 1))
+	w.apply(strings.Replace(strings.TrimPrefix(docIDP, "---"), "accept: [revoke_sessions, reauthenticate]", "accept: [revoke_sessions]", 1) + "events: [caep/session-revoked]\n")
 	w.eventually("the offer is updated", func() bool {
 		now := w.srv.view.Load().sources["idp"].state
-		return now.Status == "made" && now.Want != st.Want && len(now.Actions) == 1 && now.StreamID == st.StreamID
+		return now.Status == "made" && now.Want != st.Want && len(now.Actions) == 1 && now.StreamID == st.StreamID && len(now.Events) == 1 && now.Events[0] == sessionRevoked
 	})
 	if status, out := w.call("DELETE", "/sources/idp", nil); status/100 != 2 {
 		t.Fatalf("delete: %d %s", status, out)

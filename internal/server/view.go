@@ -92,6 +92,11 @@ func (s *Server) compile(ctx context.Context) (*view, error) {
 		return nil, err
 	}
 	if err := each(ctx, s, hub.KindSource, func(spec *hub.Source, _ int64) error {
+		for i, name := range spec.Events { // names such as caep/session-revoked; a stream's configuration has URIs
+			if t, ok := s.registry.Resolve(name); ok {
+				spec.Events[i] = t.URI
+			}
+		}
 		v.sources[spec.Name] = &source{spec: spec}
 		return nil
 	}); err != nil {
