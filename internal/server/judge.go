@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"countersign/internal/flow"
@@ -39,7 +38,7 @@ func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, e
 		j.Unresolved = who.Reason
 		return j, nil
 	}
-	person := decide.Person{Identity: who.Identity, Session: who.Session, SessionAt: who.SessionAt, NotAuthorized: who.NotAuthorized}
+	person := decide.Person{Identity: who.Identity, Implicit: who.Implicit, Session: who.Session, SessionAt: who.SessionAt, NotAuthorized: who.NotAuthorized}
 	res, err := v.policies.Decide(decide.Input{Signal: sig, Source: spec, Person: person, Order: order, Apps: v.deciding, Now: s.now(),
 		Used: func(scope, identity string, since time.Time) (int, bool, error) {
 			return s.store.CountPeople(ctx, sig.Tenant, scope, identity, hub.At(since))
@@ -52,30 +51,10 @@ func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, e
 	}
 	j.Decision, j.Actions = &res.Decision, res.Actions
 	for _, c := range res.Charges {
-		j.Charges = append(j.Charges, s.charge(v, spec, c))
+		// The write checks the limit again, so that two decisions at one moment cannot pass it together.
+		j.Charges = append(j.Charges, store.Charge{Scope: c.Scope, Identity: c.Identity, Limit: c.Limit, Since: c.Since})
 	}
 	return j, nil
-}
-
-// charge adds the limit itself, so that the write refuses what two decisions at one moment would take together.
-func (s *Server) charge(v *view, src *hub.Source, c decide.Charge) store.Charge {
-	out := store.Charge{Scope: c.Scope, Identity: c.Identity}
-	var l *hub.Limits
-	if rest, ok := strings.CutPrefix(c.Scope, "policy:"); ok {
-		name, _, _ := strings.Cut(rest, ":")
-		l = v.limits[name]
-	} else if src.Orders != nil {
-		l = src.Orders.Limits
-	}
-	if l == nil {
-		return out
-	}
-	per, err := time.ParseDuration(l.Per)
-	if err != nil {
-		return out
-	}
-	out.Limit, out.Since = l.People, hub.At(s.now().Add(-per))
-	return out
 }
 
 // orderOf reads a signal's directive for the decision; nil where there is none, or where the whole order is

@@ -31,7 +31,6 @@ type view struct {
 	deciding   []decide.App
 	looksUp    bool
 	policies   *decide.Set
-	limits     map[string]*hub.Limits // by the name of a policy
 	clients    map[string]*hub.Client
 }
 
@@ -86,7 +85,7 @@ func (s *Server) reload(ctx context.Context) error {
 // compile makes a view without what the sources' streams say.
 func (s *Server) compile(ctx context.Context) (*view, error) {
 	v := &view{sources: map[string]*source{}, receive: map[string]*ingest.Source{}, apps: map[string]*connector.App{}, broken: map[string]string{},
-		limits: map[string]*hub.Limits{}, clients: map[string]*hub.Client{}}
+		clients: map[string]*hub.Client{}}
 	var err error
 	if v.generation, err = s.store.Generation(ctx, s.tenant); err != nil {
 		return nil, err
@@ -124,7 +123,6 @@ func (s *Server) compile(ctx context.Context) (*view, error) {
 			return fmt.Errorf("policy %s: %w", spec.Name, err)
 		}
 		compiled = append(compiled, c)
-		v.limits[spec.Name] = spec.Limits
 		return nil
 	}); err != nil {
 		return nil, err
@@ -163,7 +161,7 @@ func (s *Server) app(ctx context.Context, spec *hub.App) (*connector.App, error)
 	if !ok {
 		return nil, fmt.Errorf("there is no pack %q", spec.Pack)
 	}
-	app := &connector.App{Name: spec.Name, Pack: pack, Settings: spec.Settings, Secrets: map[string]string{}, Match: pack.Match(spec.Accounts)}
+	app := &connector.App{Tenant: s.tenant, Name: spec.Name, Pack: pack, Settings: spec.Settings, Secrets: map[string]string{}, Match: pack.Match(spec.Accounts)}
 	for name, ref := range spec.Secrets {
 		value, err := s.secret(ctx, s.tenant, &ref)
 		if err != nil {
