@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"path/filepath"
@@ -23,8 +24,9 @@ const drain = 20 * time.Second
 // at an app is finished, then the store is closed.
 func (s *Server) Run(ctx context.Context) error {
 	outside, admin := s.doors()
-	out := &http.Server{Handler: outside, ErrorLog: nil}
-	adm := &http.Server{Handler: admin}
+	quiet := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug) // strangers' failed handshakes are no news
+	out := &http.Server{Handler: outside, ErrorLog: quiet}
+	adm := &http.Server{Handler: admin, ErrorLog: quiet}
 	ssf.Limits(out)
 	ssf.Limits(adm)
 	adm.WriteTimeout = 5 * time.Minute // exports are long
@@ -45,7 +47,7 @@ func (s *Server) Run(ctx context.Context) error {
 	spawn("the flow", s.belt.Run)
 	spawn("the transmitter", s.streams.Run)
 	spawn("the look-out", s.lookOut)
-	serve := func(name string, srv *http.Server, tlsOn bool, on func() error) {
+	serve := func(name string, on func() error) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
@@ -55,16 +57,16 @@ func (s *Server) Run(ctx context.Context) error {
 		}()
 	}
 	if s.cfg.Plain() {
-		serve("listen", out, false, func() error { return out.Serve(s.outside) })
+		serve("listen", func() error { return out.Serve(s.outside) })
 	} else {
 		out.TLSConfig = s.certificate()
-		serve("listen", out, true, func() error { return out.ServeTLS(s.outside, "", "") })
+		serve("listen", func() error { return out.ServeTLS(s.outside, "", "") })
 	}
 	if s.cfg.AdminPlain() {
-		serve("admin_listen", adm, false, func() error { return adm.Serve(s.admin) })
+		serve("admin_listen", func() error { return adm.Serve(s.admin) })
 	} else {
 		adm.TLSConfig = s.certificate()
-		serve("admin_listen", adm, true, func() error { return adm.ServeTLS(s.admin, "", "") })
+		serve("admin_listen", func() error { return adm.ServeTLS(s.admin, "", "") })
 	}
 	if err := s.writeAddress(); err != nil {
 		s.log.Warn("the address file could not be written", "err", err)
