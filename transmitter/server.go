@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -221,6 +222,10 @@ func (s *Server) bytes(w http.ResponseWriter, r *http.Request, limit int64) ([]b
 	switch {
 	case errors.As(err, &large):
 		refuse(w, http.StatusRequestEntityTooLarge, stream.InvalidRequest, fmt.Sprintf("the body is larger than %d octets", limit))
+		return nil, false
+	case errors.Is(err, os.ErrDeadlineExceeded): // of the http.Server
+		w.Header().Set("Connection", "close")
+		refuse(w, http.StatusRequestTimeout, stream.InvalidRequest, "the body did not arrive in time")
 		return nil, false
 	case err != nil:
 		refuse(w, http.StatusBadRequest, stream.InvalidRequest, "the body could not be read")
