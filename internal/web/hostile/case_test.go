@@ -35,7 +35,7 @@ type step struct {
 	sameAs       string
 	effects      []effect
 	memory       uint64
-	hangup       bool
+	hangup       string
 	flood        string
 	sections     map[string]string
 }
@@ -132,7 +132,7 @@ func readCase(file, folder string) (*testCase, error) {
 		return nil, fmt.Errorf("clause and note are missing")
 	}
 	for i, s := range c.steps {
-		if len(s.expect) == 0 && !s.hangup {
+		if len(s.expect) == 0 && s.hangup == "" {
 			return nil, fmt.Errorf("step %d expects nothing", i+1)
 		}
 		for name, text := range s.sections {
@@ -196,7 +196,7 @@ func (c *testCase) line(s *step, name, value string) (err error) {
 		}
 		s.memory <<= 20
 	case "hangup":
-		s.hangup = value == "yes"
+		s.hangup = value
 	case "flood":
 		s.flood = value
 	default:

@@ -109,6 +109,14 @@ func (h *house) scope(c *testCase) scope {
 // prepare makes the step's token, if it has one.
 func (h *house) prepare(t testing.TB, s *step, sc scope, b *bill) {
 	t.Helper()
+	body, has := s.sections["body"]
+	text := body + s.sections["send"]
+	if (has || s.sections["send"] != "") && !strings.Contains(text, "token") && !strings.Contains(text, "size") {
+		return
+	}
+	if !has && s.sections["send"] == "" && b == nil && !strings.HasPrefix(s.path, "${") {
+		return // no body at all
+	}
 	var claims string
 	how := s.sign
 	switch {
@@ -127,7 +135,7 @@ func (h *house) prepare(t testing.TB, s *step, sc scope, b *bill) {
 			how = "desk"
 		}
 	}
-	if _, has := s.sections["body"]; !has {
+	if !has {
 		claims = s.replaced(t, sc, claims)
 	}
 	token := h.keys.sign(t, how, sc.expand(t, s.jose), claims)
@@ -138,8 +146,10 @@ func (h *house) prepare(t testing.TB, s *step, sc scope, b *bill) {
 	last := strings.LastIndexByte(token, '.')
 	sc["token-cut"], sc["token-half"], sc["token-broken"] = token[:max(len(token)-10, 0)], token[:last-10], token[:last+1]+"\n"+token[last+1:]
 	sc["token-spare"] = token[:len(token)-1] + sibling(token[len(token)-1])
-	forged := h.keys.sign(t, "stranger", "", claims)
-	sc["forged"], sc["forged-size"] = forged, strconv.Itoa(len(forged))
+	if strings.Contains(text, "forged") {
+		forged := h.keys.sign(t, "stranger", "", claims)
+		sc["forged"], sc["forged-size"] = forged, strconv.Itoa(len(forged))
+	}
 	if b != nil {
 		if u, err := set.Parse(token); err == nil {
 			b.last = u.Address()
@@ -274,11 +284,19 @@ func (h *house) sendRaw(t testing.TB, s *step, text string, sc scope) (out []rep
 		}
 		written <- n
 	}()
-	if s.hangup {
+	br := bufio.NewReader(conn)
+	switch s.hangup {
+	case "yes":
 		<-written
 		return nil
+	case "half": // we say no more, and the hub ends the connection when it is done
+		<-written
+		must(t, conn.CloseWrite())
+		if _, err := io.Copy(io.Discard, br); err != nil {
+			t.Errorf("the hub did not end the connection: %v", err)
+		}
+		return nil
 	}
-	br := bufio.NewReader(conn)
 	for _, want := range s.expect {
 		resp, err := http.ReadResponse(br, nil)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 // each must come by the server's own time limit, and the effects of all must be those of the files together.
 func startSlow(t *testing.T) func(*testing.T) {
 	h := build(t, "", false, nil)
+	h.good(t)
 	cases := readCases(t, "slow", 5)
 	before := h.count(t)
 	var end sync.WaitGroup
