@@ -18,7 +18,8 @@ type Submission struct {
 	SubID       json.RawMessage
 	Event       json.RawMessage
 	TXN         string
-	Transmit    bool            // to our own streams; else it is acted on here
+	Transmit    bool            // to our own streams
+	Act         bool            // here: correlated and decided like one that was received
 	Order       json.RawMessage // directive; only with Transmit
 	Idempotency *store.Idempotency
 }
@@ -63,7 +64,9 @@ func (d *Door) Submit(ctx context.Context, tenant string, s *Submission) (hub.Ke
 	if t == nil {
 		return hub.Kept{}, hub.Errorf(hub.NotFound, "this tenant transmits nothing")
 	}
-	sig.State = hub.SignalDone
+	if !s.Act {
+		sig.State = hub.SignalDone
+	}
 	if sig.TXN == "" {
 		sig.TXN = set.NewID() // SSF 1.0 §4.1.4: one for all SETs of this event
 	}
@@ -75,7 +78,7 @@ func (d *Door) Submit(ctx context.Context, tenant string, s *Submission) (hub.Ke
 		if err != nil {
 			return hub.Kept{}, hub.Errorf(hub.Invalid, "transmit: %w", err)
 		}
-		if out == nil || len(out.Rows) == 0 {
+		if !s.Act && (out == nil || len(out.Rows) == 0) {
 			sig.Reason = "no enabled stream asked for this event type"
 		}
 		kept, err := d.Store.Keep(ctx, sig, "api:"+sig.JTI, out, s.Idempotency)
@@ -89,8 +92,14 @@ func (d *Door) Submit(ctx context.Context, tenant string, s *Submission) (hub.Ke
 			return hub.Kept{}, err
 		}
 		d.Counted("api", result(kept.Status))
-		if kept.Status == hub.KeptNew && out != nil {
-			t.Notify(out)
+		if kept.Status == hub.KeptNew {
+			if out != nil {
+				t.Notify(out)
+			}
+			if s.Act {
+				sig.Seq = kept.Seq
+				d.Taken(sig, kept.Job)
+			}
 		}
 		return kept.Kept, nil
 	}

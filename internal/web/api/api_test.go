@@ -173,6 +173,8 @@ func TestPostSignal(t *testing.T) {
 		Token  any
 	}
 	b.decode(b.want(200, b.get("/signals/"+a.ID, b.operator)), &s)
+	both := strings.TrimSuffix(revokeBob, "}") + `,"do":["act","transmit"]}`
+	b.want(202, b.post("/signals", b.tokens["writer"], both))
 	if s.Source != "client:writer" || s.State != "received" || s.Token != nil {
 		t.Errorf("%+v", s)
 	}
@@ -190,7 +192,9 @@ func TestPostSignal(t *testing.T) {
 		"no subject":           {`{"event_type":"caep/session-revoked"}`, 400, hub.Invalid, "sub_id is missing"},
 		"a bad subject":        {`{"event_type":"caep/session-revoked","sub_id":{"format":"email"}}`, 400, hub.Invalid, "sub_id"},
 		"a bad event":          {`{"event_type":"caep/session-revoked","sub_id":{"format":"email","email":"bob@example.test"},"event":{"event_timestamp":"yesterday"}}`, 400, hub.Invalid, "event"},
-		"do what":              {`{"event_type":"caep/session-revoked","sub_id":{"format":"email","email":"bob@example.test"},"do":"hope"}`, 400, hub.Invalid, "act or transmit"},
+		"do what":              {`{"event_type":"caep/session-revoked","sub_id":{"format":"email","email":"bob@example.test"},"do":"hope"}`, 400, hub.Invalid, "do must be act, transmit"},
+		"do twice the same":    {`{"event_type":"caep/session-revoked","sub_id":{"format":"email","email":"bob@example.test"},"do":["act","act"]}`, 400, hub.Invalid, "do must be act, transmit"},
+		"do a number":          {`{"event_type":"caep/session-revoked","sub_id":{"format":"email","email":"bob@example.test"},"do":7}`, 400, hub.Invalid, "do must be a word or a list"},
 		"a strange member":     {`{"event_type":"caep/session-revoked","subid":{}}`, 400, hub.Invalid, "unknown member"},
 		"a member twice":       {`{"event_type":"caep/session-revoked","event_type":"caep/session-revoked"}`, 400, hub.Invalid, "body"},
 		"a list":               {`[]`, 400, hub.Invalid, "must be a JSON object"},

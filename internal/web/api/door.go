@@ -85,7 +85,7 @@ type Submission struct {
 	SubID     json.RawMessage
 	Event     json.RawMessage
 	TXN       string
-	Do        string          // act | transmit
+	Do        []string        // act, transmit, or both
 	Order     json.RawMessage // directive; nil: none
 	// Idempotency is handed on to the store's Keep; nil: the request had no key.
 	Idempotency *store.Idempotency

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,8 +21,26 @@ type signalRequest struct {
 	SubID     json.RawMessage `json:"sub_id"`
 	Event     json.RawMessage `json:"event"`
 	TXN       string          `json:"txn"`
-	Do        string          `json:"do"`    // act (default) | transmit
+	Do        deeds           `json:"do"`    // act (default), transmit, or a list of both
 	Order     json.RawMessage `json:"order"` // a directive of the receipts profile
+}
+
+// deeds are what is to be done with a signal: one word or a list of them.
+type deeds []string
+
+// UnmarshalJSON reads a string or an array of strings.
+func (d *deeds) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*d = deeds{one}
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return errors.New("do must be a word or a list of words")
+	}
+	*d = list
+	return nil
 }
 
 // Story is everything known of one signal.
@@ -114,11 +133,13 @@ func (d *Door) submission(r *request, data []byte) (*Submission, error) {
 	if err != nil {
 		return nil, hub.Errorf(hub.Invalid, "sub_id: %w", err)
 	}
-	if req.Do == "" {
-		req.Do = "act"
+	if len(req.Do) == 0 {
+		req.Do = deeds{"act"}
 	}
-	if req.Do != "act" && req.Do != "transmit" {
-		return nil, hub.Errorf(hub.Invalid, "do must be act or transmit")
+	for i, do := range req.Do {
+		if do != "act" && do != "transmit" || slices.Contains(req.Do[:i], do) {
+			return nil, hub.Errorf(hub.Invalid, "do must be act, transmit, or a list of both")
+		}
 	}
 	if len(req.TXN) > 200 || !printable(req.TXN) {
 		return nil, hub.Errorf(hub.Invalid, "txn must have at most 200 printable characters")
