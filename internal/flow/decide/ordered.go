@@ -183,7 +183,7 @@ func (d *decider) at(o Ordered, t target, home bool) {
 			text += ", as far as the policy " + policy + " reaches: " + string(reach)
 			a.ReasonText = "A policy here reaches further than this order."
 		}
-		d.line(o, "applies", "planned", text)
+		d.line(o, "applies", text, "")
 	}
 }
 
