@@ -52,6 +52,12 @@ const rawIssuer = "https://raw.example.test"
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldOn(t, "")
+}
+
+// newWorldOn is newWorld with the store on a PostgreSQL; an empty database is SQLite.
+func newWorldOn(t testing.TB, database string) *world {
+	t.Helper()
 	w := &world{t: t, sites: map[string]*stage.Site{}, dir: t.TempDir()}
 	var err error
 	if w.ca, err = stage.NewCA("test"); err != nil {
@@ -106,7 +112,7 @@ func newWorld(t testing.TB) *world {
 	}
 	cfg := config.Default()
 	cfg.Listen, cfg.AdminListen, cfg.Data, cfg.CAFile = "127.0.0.1:0", "127.0.0.1:0", filepath.Join(w.dir, "data"), caFile
-	cfg.TLS = config.TLS{Cert: cert, Key: keyFile}
+	cfg.TLS, cfg.Database = config.TLS{Cert: cert, Key: keyFile}, database
 	cfg.Egress.Allow = []string{"127.0.0.0/8", "::1/128"}
 	level := slog.LevelError
 	if testing.Verbose() {

@@ -3,6 +3,7 @@ package act
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"countersign/internal/connector"
@@ -51,7 +52,10 @@ type Config struct {
 }
 
 // Worker is the step "act". It is safe for concurrent use.
-type Worker struct{ Config }
+type Worker struct {
+	Config
+	busy sync.Map // app and person that a visit is at now
+}
 
 // New makes a Worker.
 func New(c Config) *Worker {
@@ -76,7 +80,7 @@ func New(c Config) *Worker {
 	if c.Stop == nil {
 		c.Stop = func(string) {}
 	}
-	return &Worker{c}
+	return &Worker{Config: c}
 }
 
 // Item is one action with its signal, as it goes over the belt. A *Item is kept between waits.
@@ -104,6 +108,14 @@ func (w *Worker) Do(ctx context.Context, job *hub.Job, it *Item) (wait time.Dura
 	// What has begun at an app is finished even while the hub is stopping; Run waits for it.
 	ctx = context.WithoutCancel(ctx)
 	a := it.Action
+	// One action of a person at an app after the other: what one has ended, the next one finds gone (A38).
+	if a.Identity != "" {
+		place := a.Tenant + "/" + a.App + "/" + a.Identity
+		if _, taken := w.busy.LoadOrStore(place, struct{}{}); taken {
+			return turn, nil
+		}
+		defer w.busy.Delete(place)
+	}
 	if a.State.Final() {
 		return 0, w.Store.FinishJob(ctx, job, nil)
 	}
@@ -127,5 +139,8 @@ func (w *Worker) Do(ctx context.Context, job *hub.Job, it *Item) (wait time.Dura
 	r.app = it.app
 	return r.step(ctx)
 }
+
+// turn is how soon an action looks again whether the one before it at the same person and app is through.
+const turn = 5 * time.Millisecond
 
 func (w *Worker) now() hub.Micros { return hub.At(w.Now()) }
