@@ -1,9 +1,17 @@
 #!/bin/sh
-# Our tokens read by software that nobody here wrote, from packages: PyJWT and cryptography (Python).
+# Our tokens, keys and evidence read by software that nobody here wrote, from packages: PyJWT and
+# cryptography read the signatures, jsonschema reads the receipt, jwcrypto signs a SET that our verifier reads.
 set -eu
 cd "$(dirname "$0")/.."
-venv=${INTEROP_VENV:-$(mktemp -d)/venv}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
 command -v python3 >/dev/null || { apt-get update -qq && apt-get install -y -qq python3 python3-venv; }
-[ -x "$venv/bin/python" ] || python3 -m venv "$venv" || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv "$venv"; }
-"$venv/bin/pip" install --quiet --disable-pip-version-check 'pyjwt[crypto]>=2.9,<3'
-INTEROP_PYTHON="$venv/bin/python" go test -count=1 -v -tags interop -run Interop ./internal/demo
+if ! python3 -m venv "$dir/venv" 2>/dev/null; then
+	rm -rf "$dir/venv"
+	apt-get update -qq && apt-get install -y -qq python3-venv
+	python3 -m venv "$dir/venv"
+fi
+"$dir/venv/bin/pip" install --quiet --disable-pip-version-check 'pyjwt[crypto]>=2.9,<3' 'jsonschema>=4.20,<5' 'jwcrypto>=1.5,<2'
+[ -x bin/countersign ] || make build
+bin/countersign demo --once --json --keep "$dir/run" >"$dir/demo.json"
+"$dir/venv/bin/python" scripts/interop.py "$dir/run" bin/countersign
