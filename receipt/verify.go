@@ -19,10 +19,7 @@ func Verify(bundle, policy []byte, now time.Time) Report {
 	if err != nil {
 		return failed(ExitInvalid, "bundle", CodeMalformed, err)
 	}
-	v := &verifier{policy: p, bundle: b, vocabularies: []Vocabulary{Default()}, keys: map[string]*issuerKeys{}}
-	for _, w := range p.Vocabularies {
-		v.vocabularies = append(v.vocabularies, w) // A56
-	}
+	v := &verifier{policy: p, bundle: b, vocabularies: append([]Vocabulary{Default()}, p.Vocabularies...), keys: map[string]*issuerKeys{}} // A56
 	v.readKeys()
 	v.readOrders()
 	v.readReceipts()

@@ -261,7 +261,7 @@ func TestAgainstGoJOSE(t *testing.T) {
 		if err := json.Unmarshal(set.MarshalJWKS([]set.Key{s.Public()}), &theirs); err != nil {
 			t.Fatal(err)
 		}
-		parsed, err := jose.ParseSigned(compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
+		parsed, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,5 +1,7 @@
 package transmitter
 
+import "context"
+
 // CountsOf is Counts by stream id.
 func (m *Memory) CountsOf(id string) Counts {
 	m.mu.Lock()
@@ -10,7 +12,7 @@ func (m *Memory) CountsOf(id string) Counts {
 		}
 	}
 	m.mu.Unlock()
-	c, _ := m.Counts(nil, key)
+	c, _ := m.Counts(context.Background(), key)
 	return c
 }
 

@@ -79,7 +79,9 @@ func TestSentOrNot(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 			io.WriteString(w, strings.Repeat("[", 40)+strings.Repeat("]", 40))
 		}, nil, connector.Unknown, true, "app_error", "no acceptable JSON"},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://127.0.0.1:1/", 302) }, nil, connector.Unknown, true, "app_error", "no rule of the pack names this answer"},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://127.0.0.1:1/", http.StatusFound)
+		}, nil, connector.Unknown, true, "app_error", "no rule of the pack names this answer"},
 		{"the guard refuses", nil, func(a *connector.App, _ *connector.Config) { a.Settings["url"] = "https://10.0.0.1" }, connector.Retry, false, "app_unreachable", "egress: refused"},
 		{"plain http", nil, func(a *connector.App, _ *connector.Config) { a.Settings["url"] = "http://127.0.0.1:1" }, connector.Retry, false, "app_unreachable", "egress: refused"},
 		{"nobody listens", nil, func(a *connector.App, _ *connector.Config) { a.Settings["url"] = "https://127.0.0.1:1" }, connector.Retry, false, "app_unreachable", "nothing was sent"},

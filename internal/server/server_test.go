@@ -474,7 +474,7 @@ func TestReceiptRetryAndDeadLetter(t *testing.T) {
 	w.apply(docApps + docIDP)
 	w.streamReady()
 	w.sites["wiki"].SignInAs("1")
-	down := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { http.Error(rw, "down", 503) })
+	down := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { http.Error(rw, "down", http.StatusServiceUnavailable) })
 	w.hold.Store(&down)
 	jti := w.order(`{"obligation":"must","actions":[{"id":"a1","action":"revoke_sessions"}]}`)
 	sig := w.signal("idp", jti, hub.SignalDone)
