@@ -293,16 +293,20 @@ func TestDocsBlocks(t *testing.T) {
 	}
 }
 
-// missing gives the first line of a quotation that the file lacks; lines with … stand for anything.
+// missing gives the first line of a quotation that the file lacks, in its code or in the output of an example;
+// a line that is … alone stands for anything between.
 func missing(file, quotation string) string {
 	lines := strings.Split(file, "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(l), "//"))
+	}
 	at := 0
 	for _, want := range strings.Split(quotation, "\n") {
 		w := strings.TrimSpace(want)
-		if w == "" || strings.Contains(w, "…") {
+		if w == "" || w == "…" {
 			continue
 		}
-		i := slices.IndexFunc(lines[at:], func(l string) bool { return strings.TrimSpace(l) == w })
+		i := slices.Index(lines[at:], w)
 		if i < 0 {
 			return want
 		}
@@ -397,7 +401,7 @@ func eventTypes() string {
 // program, an identity provider and a web application. Only names and ports are those of the test.
 func TestDocsGettingStarted(t *testing.T) {
 	t.Parallel()
-	w := newWalk(t)
+	w := newWalk(t, nil)
 	list, _ := blocks(t, "docs/getting-started.md")
 	for _, b := range list {
 		w.do(b)
@@ -410,6 +414,65 @@ func TestDocsGettingStarted(t *testing.T) {
 	}
 	if n := w.wiki.Live("u-bob"); n != 1 {
 		t.Errorf("bob has %d sessions at wiki, not the one he signed in with", n)
+	}
+}
+
+// The commands of transmitting.md, with one hub that sends and another that receives.
+func TestDocsTransmitting(t *testing.T) {
+	t.Parallel()
+	ca, err := stage.NewCA("Countersign docs test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := newWalk(t, ca), newWalk(t, ca)
+	_, portA, _ := strings.Cut(a.public, ":")
+	_, portB, _ := strings.Cut(b.public, ":")
+	for _, w := range []*walk{a, b} {
+		w.swap = strings.NewReplacer("https://hub.example.test", "https://localhost:"+portA, "other.example.test", "localhost:"+portB)
+		name := "https://localhost:" + portA
+		if w == b {
+			name = "https://localhost:" + portB
+		}
+		w.file("hub.yaml", "public_url: "+name+"\ntls: {cert: hub.crt, key: hub.key}\nca_file: company-ca.pem\negress: {allow: [127.0.0.0/8, \"::1/128\"]}\n")
+		w.serve("docs/transmitting.md", "countersign serve --config hub.yaml")
+	}
+	list, _ := blocks(t, "docs/transmitting.md")
+	last := a
+	for _, blk := range list {
+		if m := fileNote.FindStringSubmatch(blk.note); m != nil {
+			a.file(m[1], blk.text)
+			continue
+		}
+		note, at, run := strings.Cut(blk.note, " at ")
+		switch {
+		case run && at == "A":
+			last = a
+		case run && at == "B":
+			last = b
+		case blk.lang != "text":
+			continue
+		}
+		switch note {
+		case "test: stream":
+			b.until("source", "show", "partner", "status: made")
+		case "test: answered":
+			b.until("receipt", "list", "", "accepted")
+		}
+		last.do(blk)
+		if strings.Contains(blk.text, "token create") {
+			lines := strings.Split(strings.TrimSpace(a.out), "\n")
+			b.env = append(b.env, "TOKEN="+lines[len(lines)-1])
+		}
+	}
+	if a.checked+b.checked < 2 {
+		t.Errorf("only %d outputs were compared", a.checked+b.checked)
+	}
+	var signals int
+	for range strings.SplitSeq(strings.TrimSpace(b.sh("signal list", "countersign signal list --json")), "\n") {
+		signals++
+	}
+	if signals != 2 {
+		t.Errorf("the receiver kept %d signals, not two", signals)
 	}
 }
 
@@ -428,7 +491,8 @@ type walk struct {
 	checked int
 }
 
-func newWalk(t *testing.T) *walk {
+// newWalk sets the scene; its certificates are by ca, or by one of its own.
+func newWalk(t *testing.T, ca *stage.CA) *walk {
 	t.Helper()
 	w := &walk{t: t, dir: t.TempDir(), stop: func() {}}
 	must := func(err error) {
@@ -443,12 +507,15 @@ func newWalk(t *testing.T) *walk {
 		return fmt.Sprintf("127.0.0.1:%d", n)
 	}
 	w.public, w.admin = port(), port()
-	ca, err := stage.NewCA("Countersign docs test")
-	must(err)
+	if ca == nil {
+		var err error
+		ca, err = stage.NewCA("Countersign docs test")
+		must(err)
+	}
 	cert, err := ca.Leaf("docs")
 	must(err)
 	must(ca.WriteLeaf("hub", filepath.Join(w.dir, "hub.crt"), filepath.Join(w.dir, "hub.key")))
-	must(os.WriteFile(filepath.Join(w.dir, "company-ca.pem"), ca.PEM(), 0o600))
+	w.file("company-ca.pem", string(ca.PEM()))
 	w.wiki = stage.NewSite("wiki", stage.Wiki, stage.Person{ID: "u-alice", Email: "alice@example.test"}, stage.Person{ID: "u-bob", Email: "bob@example.test"})
 	must(w.wiki.Start(&cert))
 	t.Cleanup(w.wiki.Close)
@@ -512,9 +579,7 @@ func (w *walk) do(b block) {
 		if m == nil {
 			return
 		}
-		if err := os.WriteFile(filepath.Join(w.dir, m[1]), []byte(text), 0o600); err != nil {
-			w.t.Fatal(err)
-		}
+		w.file(m[1], text)
 	case b.lang == "sh":
 		text = anID.ReplaceAllStringFunc(text, w.newest)
 		w.out = ""
@@ -530,6 +595,14 @@ func (w *walk) do(b block) {
 		if miss := absent(w.out, text); miss != "" {
 			w.t.Errorf("%s: the page shows\n%s\nand the program printed\n%s", at, miss, w.out)
 		}
+	}
+}
+
+// file writes a file into the reader's folder.
+func (w *walk) file(name, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
