@@ -24,6 +24,7 @@ import (
 	"countersign/internal/connector"
 	"countersign/internal/flow/decide"
 	"countersign/internal/resource"
+	"countersign/receipt"
 )
 
 // What pages show as files is read by the code that reads such files, and what they show as Go stands in
@@ -134,16 +135,33 @@ func TestDocsEventTypes(t *testing.T) {
 	}
 }
 
+// defaults are the actions of an order that names none, by change_type where the type has one.
+func defaults(t event.Type) string {
+	words := func(payload string) string {
+		return strings.Join(receipt.DefaultActions(t.URI, json.RawMessage(payload)), ", ")
+	}
+	all := words(`{}`)
+	if slices.Contains(t.Members, "change_type") {
+		for _, change := range []string{"revoke", "delete", "create", "update"} {
+			all = strings.TrimPrefix(all+"; "+change+": "+words(`{"change_type":"`+change+`"}`), "; ")
+		}
+	}
+	if all == "" {
+		return "–"
+	}
+	return all
+}
+
 func eventTypes() string {
 	var b strings.Builder
 	b.WriteString("# Event types\n\nEvery event type that Countersign knows, made from the program (`countersign event types`). Policies, sources and clients\n" +
 		"name a type by its short name or by its URI. A type that is not here is kept and shown like any other; no policy can be\n" +
-		"written for it.\n")
+		"written for it. An order that names no action has those in the column *Ordered by default*.\n")
 	last := ""
 	for _, t := range event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), ssf.Vocabulary(), scim.Vocabulary()).Types() {
 		if group, _, _ := strings.Cut(t.Name, "/"); group != last {
 			last = group
-			fmt.Fprintf(&b, "\n## %s\n\n| Name | Title | Defined in | URI |\n|---|---|---|---|\n", strings.ToUpper(group))
+			fmt.Fprintf(&b, "\n## %s\n\n| Name | Title | Defined in | Ordered by default | URI |\n|---|---|---|---|---|\n", strings.ToUpper(group))
 		}
 		note := ""
 		if t.Deprecated {
@@ -152,7 +170,7 @@ func eventTypes() string {
 		if t.StreamLevel {
 			note += ", about the stream"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s%s | `%s` |\n", t.Name, t.Title, t.Clause, note, t.URI)
+		fmt.Fprintf(&b, "| `%s` | %s | %s%s | %s | `%s` |\n", t.Name, t.Title, t.Clause, note, defaults(t), t.URI)
 	}
 	return b.String()
 }
@@ -306,5 +324,31 @@ func TestDocsChecksNotice(t *testing.T) {
 	}
 	if checkCommand("countersign apply -x x.yaml") == nil {
 		t.Error("a short flag that is not there passes")
+	}
+}
+
+// docs/receipt-schema.md names every member that the schema has.
+func TestDocsReceiptSchema(t *testing.T) {
+	t.Parallel()
+	var schema struct {
+		Defs map[string]struct {
+			Properties map[string]any `json:"properties"`
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal([]byte(read(t, "receipt/schema.json")), &schema); err != nil {
+		t.Fatal(err)
+	}
+	page := read(t, "docs/receipt-schema.md")
+	seen := 0
+	for _, def := range []string{"receipt", "line", "directive", "settings", "target", "who"} {
+		for name := range schema.Defs[def].Properties {
+			seen++
+			if !strings.Contains(page, "`"+name+"`") {
+				t.Errorf("the page lacks %s of %s", name, def)
+			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("the schema has only %d members", seen)
 	}
 }
