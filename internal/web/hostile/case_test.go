@@ -15,6 +15,7 @@ import (
 type testCase struct {
 	name, clause, note string
 	steps              []*step
+	stopped            bool  // the clock stands still while the case runs
 	bill               *bill // of the folder receipts
 }
 
@@ -153,6 +154,8 @@ func (c *testCase) line(s *step, name, value string) (err error) {
 		c.clause = value
 	case "note":
 		c.note = value
+	case "clock":
+		c.stopped = value == "stopped"
 	case "request":
 		s.request(value)
 	case "auth":

@@ -60,7 +60,10 @@ var counted = map[string]func(labels string) string{
 // metrics reads the page that an operator's Prometheus reads.
 func (h *house) metrics(t testing.TB, out counts) {
 	t.Helper()
-	resp, err := h.client.Get(h.hub.AdminURL() + "/metrics")
+	req, err := http.NewRequest(http.MethodGet, h.hub.AdminURL()+"/metrics", nil)
+	must(t, err)
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := h.client.Do(req)
 	must(t, err)
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -65,12 +65,21 @@ type house struct {
 	tokens  map[string]string
 	vars    scope
 	bodies  map[string]string // last answer of each case, for same-as
+	last    counts            // of the last step; nil: something happened since
+	stopped atomic.Int64      // where the clock stands, as a time.Duration; 0: it runs
 	fetches atomic.Int64
 	trapped atomic.Int64
 	answers atomic.Int64
 }
 
-func (h *house) now() time.Time { return time.Unix(clock, 0).Add(time.Since(h.began)) }
+// now is the clock of everything in the house but certificates and timeouts.
+func (h *house) now() time.Time {
+	since := time.Since(h.began)
+	if at := h.stopped.Load(); at != 0 {
+		since = time.Duration(at)
+	}
+	return time.Unix(clock, 0).Add(since)
+}
 
 // lockedBuffer takes the log.
 type lockedBuffer struct {
