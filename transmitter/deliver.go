@@ -258,7 +258,7 @@ func (p *Pump) finish(t try, a answer) (try, bool) {
 	fresh := t.round == l.round && t.suit == l.suit // speaks of the stream as it is now
 	switch a.class {
 	case delivered, refused:
-		o := Outcome{Stream: e.Stream, Seq: e.Seq, Status: a.status, At: At(p.cfg.Now())}
+		o := Outcome{Stream: e.Stream, Seq: e.Seq, Plain: e.Input == "", Status: a.status, At: At(p.cfg.Now())}
 		if a.class == refused {
 			o.Dead, o.Reason = true, a.reason
 			p.cfg.Log.Warn("a SET was refused and set aside", "stream", t.suit.stream.ID, "jti", e.JTI, "reason", a.reason)
@@ -270,7 +270,7 @@ func (p *Pump) finish(t try, a answer) (try, bool) {
 		}
 	default:
 		if t.suit == l.suit {
-			l.add(e)
+			p.add(l, e)
 		} else { // the stream changed meanwhile, and the row may be gone: the store knows
 			delete(l.known, e.Seq)
 			if l.suit.stream.Status == Enabled {

@@ -12,10 +12,13 @@ import (
 
 // Limits of the pump that are judgment and not settings.
 const (
-	ringSize   = 64  // rows in memory for one stream; more wait in the store
-	readSize   = 128 // rows of one read
-	readers    = 4   // reads at once
-	ackSize    = 256 // outcomes of one write
+	ringSize   = 64    // rows in memory for one stream whatever the others have; more wait in the store
+	ringRoom   = 1024  // rows in memory for one stream while all together have less than ringsRoom
+	ringsRoom  = 16384 // rows
+	lookAhead  = 64    // rows of a ring among which one with a free subject is looked for
+	readSize   = 128   // rows of one read
+	readers    = 4     // reads at once
+	ackSize    = 256   // outcomes of one write
 	ackDelay   = 2 * time.Millisecond
 	ackBacklog = 4096 // outcomes not yet written, above which nothing is sent
 	slowAfter  = time.Second
@@ -37,6 +40,7 @@ type Pump struct {
 	reads    []*lane // lanes whose next rows are in the store
 	reading  int
 	inFlight int
+	held     int // rows in all rings
 	slow     int // in flight on lanes that were slow or failed
 	trouble  map[int64]Trouble
 	writes   map[int64]Trouble // back-off to be kept
@@ -143,6 +147,7 @@ func (p *Pump) Run(ctx context.Context) error {
 	<-stopped
 	p.mu.Lock()
 	clear(p.lanes)
+	p.held = 0
 	p.ready, p.reads, p.stalled = nil, nil, nil
 	p.mu.Unlock()
 	return nil
@@ -217,11 +222,11 @@ func (p *Pump) notify(out *Outgoing) {
 		if _, ok := l.known[row.Seq]; ok {
 			continue
 		}
-		if l.behind || l.reading || len(l.ring) >= ringSize || !p.running {
+		if l.behind || l.reading || len(l.ring) >= p.room() || !p.running {
 			p.look(l, row.Seq-1)
 			continue
 		}
-		l.add(&entry{Item: Item{Stream: row.Stream, Seq: row.Seq, JTI: row.JTI, IssuedAt: row.IssuedAt, KeyID: row.KeyID,
+		p.add(l, &entry{Item: Item{Stream: row.Stream, Seq: row.Seq, JTI: row.JTI, IssuedAt: row.IssuedAt, KeyID: row.KeyID,
 			Algorithm: row.Algorithm, Input: row.Input, Event: &out.Event}})
 		p.arm(l)
 	}
@@ -247,7 +252,7 @@ func (p *Pump) adopt(old, now *snapshot) {
 			continue
 		}
 		p.dress(l, s)
-		l.forgetRing() // rows may have been dropped with the change
+		p.forgetRing(l) // rows may have been dropped with the change
 		if s.Status != Enabled {
 			l.behind = false
 			p.retire(l)
@@ -340,9 +345,18 @@ func (p *Pump) arm(l *lane) {
 	}
 }
 
+// room is how many rows one ring may hold now.
+func (p *Pump) room() int {
+	if p.held < ringsRoom {
+		return ringRoom
+	}
+	return ringSize
+}
+
 // add puts an entry in its place by seq.
-func (l *lane) add(e *entry) {
+func (p *Pump) add(l *lane, e *entry) {
 	l.known[e.Seq] = struct{}{}
+	p.held++
 	i := len(l.ring)
 	for i > 0 && l.ring[i-1].Seq > e.Seq {
 		i--
@@ -351,10 +365,11 @@ func (l *lane) add(e *entry) {
 }
 
 // forgetRing leaves in known only what is in flight or being removed from the store.
-func (l *lane) forgetRing() {
+func (p *Pump) forgetRing(l *lane) {
 	for _, e := range l.ring {
 		delete(l.known, e.Seq)
 	}
+	p.held -= len(l.ring)
 	l.ring = nil
 }
 
@@ -432,11 +447,15 @@ func (p *Pump) take(l *lane) *entry {
 		}
 		return nil
 	}
-	for i, e := range l.ring {
-		if l.subjects[e.Event.Subject] == 0 { // never two SETs about one subject in flight (design §4, TX-105, TX-172)
-			l.ring = slices.Delete(l.ring, i, i+1)
-			return e
+	for i, e := range l.ring[:min(len(l.ring), lookAhead)] {
+		if l.subjects[e.Event.Subject] != 0 { // never two SETs about one subject in flight (design §4, TX-105, TX-172)
+			continue
 		}
+		copy(l.ring[1:], l.ring[:i])
+		l.ring[0] = nil
+		l.ring = l.ring[1:]
+		p.held--
+		return e
 	}
 	return nil
 }
@@ -473,11 +492,11 @@ func (p *Pump) read(l *lane, key, after int64) {
 			last = it.Seq
 			continue
 		}
-		if len(l.ring) >= ringSize {
+		if len(l.ring) >= p.room() {
 			full = true
 			break
 		}
-		l.add(&entry{Item: *it})
+		p.add(l, &entry{Item: *it})
 		last = it.Seq
 	}
 	p.forget(l)

@@ -207,6 +207,7 @@ type Outcome struct {
 	Stream int64
 	Seq    int64
 	Dead   bool   // set aside; false: delivered
+	Plain  bool   // known to carry no order, so that a store need not look; false: it may carry one
 	Status int    // HTTP status of the answer
 	Reason string // of a dead one: err and description, cut short
 	At     Micros

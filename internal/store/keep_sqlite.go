@@ -2,6 +2,7 @@ package store
 
 import (
 	"strings"
+	"sync"
 
 	"countersign/transmitter"
 )
@@ -51,13 +52,13 @@ func (s *Store) keepRows(t *tx, ks []*keeping) error {
 			events = append(events, []any{k.event, k.tenant, k.out.Event.Type, k.out.Event.Subject[:], blob(k.out.Event.Body)})
 		}
 	}
-	if err := t.insert(`received_order (`+orderColumns+`)`, ``, orders, nil); err != nil {
+	if _, err := t.insert(`received_order (`+orderColumns+`)`, ``, orders, nil); err != nil {
 		return err
 	}
-	if err := t.insert(`job (`+jobColumns+`)`, ``, jobs, nil); err != nil {
+	if _, err := t.insert(`job (`+jobColumns+`)`, ``, jobs, nil); err != nil {
 		return err
 	}
-	if err := t.insert(`event (seq, tenant, type, subject, body)`, ``, events, nil); err != nil {
+	if _, err := t.insert(`event (seq, tenant, type, subject, body)`, ``, events, nil); err != nil {
 		return err
 	}
 	return s.keepOutbox(t, todo)
@@ -75,7 +76,7 @@ func (s *Store) keepKeys(t *tx, ks []*keeping) ([]*keeping, error) {
 		return ks, nil
 	}
 	got := make(map[string]bool, len(rows))
-	err := t.insert(`idempotency (tenant, client, key, body_hash, ref, status, body, at)`, ` ON CONFLICT (tenant, client, key) DO NOTHING RETURNING ref`, rows, func(scan scanFunc) error {
+	_, err := t.insert(`idempotency (tenant, client, key, body_hash, ref, status, body, at)`, ` ON CONFLICT (tenant, client, key) DO NOTHING RETURNING ref`, rows, func(scan scanFunc) error {
 		var ref string
 		err := scan(&ref)
 		got[ref] = true
@@ -105,36 +106,57 @@ func (s *Store) keepSignals(t *tx, ks []*keeping) ([]*keeping, error) {
 			rows = append(rows, k.signalRow())
 		}
 	}
-	got := make(map[int64]bool, len(rows))
-	err := t.insert(`signal (`+signalColumns+`)`, ` ON CONFLICT (tenant, source, jti) DO NOTHING RETURNING seq`, rows, func(scan scanFunc) error {
-		var seq int64
-		err := scan(&seq)
-		got[seq] = true
-		return err
-	})
+	n, err := t.insert(`signal (`+signalColumns+`)`, ` ON CONFLICT (tenant, source, jti) DO NOTHING`, rows, nil)
 	if err != nil {
 		return nil, err
 	}
+	if n == int64(len(rows)) {
+		return ks, nil // all of them are new, as nearly always
+	}
 	todo := ks[:0:0]
 	for _, k := range ks {
-		if k.sig != nil && !got[k.seq] {
-			if err := s.classify(t, k); err != nil {
+		if k.sig != nil {
+			var seq int64
+			written, err := t.one(`SELECT seq FROM signal WHERE seq = $1`, []any{k.seq}, &seq)
+			if err != nil {
 				return nil, err
 			}
-			continue
+			if !written {
+				if err := s.classify(t, k); err != nil {
+					return nil, err
+				}
+				continue
+			}
 		}
 		todo = append(todo, k)
 	}
 	return todo, nil
 }
 
+// openStreams remembers which streams of a tenant take rows, as of one generation: every change of a stream
+// begins another. Only the one writer of SQLite uses it, and before any write of its group that could change a
+// stream, so that what it reads is committed.
+type openStreams struct {
+	generation int64
+	takes      map[int64]bool
+}
+
 // keepOutbox writes the rows whose streams are there and not disabled, and their orders.
 func (s *Store) keepOutbox(t *tx, ks []*keeping) error {
 	var rows, orders [][]any
-	open := map[int64]bool{}
+	loose := map[int64]bool{}
 	for _, k := range ks {
 		if k.out == nil {
 			continue
+		}
+		open := loose
+		if g := k.out.Generation; g != 0 { // keepRows has seen that it is the tenant's
+			c := s.open[k.tenant]
+			if c == nil || c.generation != g {
+				c = &openStreams{g, map[int64]bool{}}
+				s.open[k.tenant] = c
+			}
+			open = c.takes
 		}
 		for i := range k.out.Rows {
 			r := &k.out.Rows[i]
@@ -158,10 +180,11 @@ func (s *Store) keepOutbox(t *tx, ks []*keeping) error {
 			}
 		}
 	}
-	if err := t.insert(`sent_order (`+sentColumns+`)`, ``, orders, nil); err != nil {
+	if _, err := t.insert(`sent_order (`+sentColumns+`)`, ``, orders, nil); err != nil {
 		return err
 	}
-	return t.insert(`outbox (stream, seq, event, jti, issued_at, kid, alg, sent_order)`, ``, rows, nil)
+	_, err := t.insert(`outbox (stream, seq, event, jti, issued_at, kid, alg, sent_order)`, ``, rows, nil)
+	return err
 }
 
 // blob keeps an empty body apart from NULL.
@@ -172,18 +195,30 @@ func blob(b []byte) []byte {
 	return b
 }
 
-// insert writes rows with as few statements as there are chunks; each, where not nil, reads what is RETURNING.
-func (t *tx) insert(into, tail string, rows [][]any, each func(scanFunc) error) error {
-	for len(rows) > 0 {
-		n := 1
-		for _, size := range [...]int{128, 32, 8, 2} {
-			if len(rows) >= size {
-				n = size
-				break
-			}
+// sizes are the numbers of rows that statements of many rows have: few, so that each is compiled once.
+var sizes = [...]int{128, 64, 32, 16, 8, 4, 2, 1}
+
+// chunk gives the largest of sizes within n, which is at least 1.
+func chunk(n int) int {
+	for _, size := range sizes {
+		if n >= size {
+			return size
 		}
+	}
+	return 1
+}
+
+// insert writes rows with as few statements as there are chunks, and gives how many were written; each, where
+// not nil, reads what is RETURNING, and nothing is counted.
+func (t *tx) insert(into, tail string, rows [][]any, each func(scanFunc) error) (written int64, err error) {
+	var args []any
+	for len(rows) > 0 {
+		n := chunk(len(rows))
 		width := len(rows[0])
-		args := make([]any, 0, n*width)
+		if args == nil {
+			args = make([]any, 0, n*width)
+		}
+		args = args[:0]
 		for _, r := range rows[:n] {
 			args = append(args, r...)
 		}
@@ -191,39 +226,58 @@ func (t *tx) insert(into, tail string, rows [][]any, each func(scanFunc) error) 
 		query := valuesQuery(into, tail, width, n)
 		t.count()
 		if each == nil {
-			if _, err := t.q.ExecContext(t.ctx, query, args...); err != nil {
-				return err
+			r, err := t.q.ExecContext(t.ctx, query, args...)
+			if err != nil {
+				return written, err
 			}
+			k, err := r.RowsAffected()
+			if err != nil {
+				return written, err
+			}
+			written += k
 			continue
 		}
 		res, err := t.q.QueryContext(t.ctx, query, args...)
 		if err != nil {
-			return err
+			return written, err
 		}
 		for res.Next() {
 			if err := each(res.Scan); err != nil {
 				res.Close()
-				return err
+				return written, err
 			}
 		}
 		if err := res.Close(); err != nil {
-			return err
+			return written, err
 		}
 		if err := res.Err(); err != nil {
-			return err
+			return written, err
 		}
 	}
-	return nil
+	return written, nil
 }
+
+// shape is a statement of many rows.
+type shape struct {
+	into, tail string
+	width, n   int
+}
+
+var shapes sync.Map // shape to its text, which is long
 
 // valuesQuery builds INSERT INTO into VALUES (…), (…) tail.
 func valuesQuery(into, tail string, width, n int) string {
+	key := shape{into, tail, width, n}
+	if text, ok := shapes.Load(key); ok {
+		return text.(string)
+	}
 	var b strings.Builder
 	b.WriteString("INSERT INTO ")
 	b.WriteString(into)
 	b.WriteString(" VALUES ")
 	b.WriteString(tuples(width, n))
 	b.WriteString(tail)
+	shapes.Store(key, b.String())
 	return b.String()
 }
 

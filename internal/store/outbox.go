@@ -81,73 +81,70 @@ func (v *Transmitter) Done(ctx context.Context, outcomes []transmitter.Outcome) 
 
 // ackRows removes delivered rows with few statements, and sets dead ones aside; SQLite's form.
 func (s *Store) ackRows(t *tx, as []*acks) error {
-	delivered := map[int64]int64{}
-	var orders []int64
-	var keys []any
-	flush := func(all bool) error {
-		for len(keys) > 0 && (all || len(keys) >= 256) {
-			n := 1
-			for _, size := range [...]int{128, 32, 8, 2} {
-				if len(keys) >= 2*size {
-					n = size
-					break
-				}
-			}
-			t.count()
-			rows, err := t.q.QueryContext(t.ctx, `DELETE FROM outbox WHERE (stream, seq) IN (VALUES `+tuples(2, n)+`) RETURNING stream, sent_order`, keys[:2*n]...)
-			if err != nil {
-				return err
-			}
-			for rows.Next() {
-				var stream, order int64
-				if err := rows.Scan(&stream, &order); err != nil {
-					rows.Close()
-					return err
-				}
-				delivered[stream]++
-				if order != 0 {
-					orders = append(orders, order)
-				}
-			}
-			if err := rows.Close(); err != nil {
-				return err
-			}
-			if err := rows.Err(); err != nil {
-				return err
-			}
-			keys = keys[2*n:]
-		}
-		return nil
-	}
+	plain := map[int64][]any{} // keys of delivered rows without an order, by stream
 	for _, a := range as {
 		for i := range a.outcomes {
 			o := &a.outcomes[i]
-			if o.Dead {
+			switch {
+			case o.Dead:
 				if err := s.setAside(t, a.tenant, o); err != nil {
 					return err
 				}
-				continue
+			case o.Plain:
+				plain[o.Stream] = append(plain[o.Stream], o.Seq)
+			default:
+				if err := s.delivered(t, o); err != nil {
+					return err
+				}
 			}
-			keys = append(keys, o.Stream, o.Seq)
-			if err := flush(false); err != nil {
+		}
+	}
+	for stream, keys := range plain {
+		var gone int64
+		for len(keys) > 0 {
+			n := chunk(len(keys))
+			args := append(make([]any, 0, n+1), stream)
+			args = append(args, keys[:n]...)
+			keys = keys[n:]
+			k, err := t.exec(ackQuery[n], args...)
+			if err != nil {
 				return err
 			}
+			gone += k
 		}
-	}
-	if err := flush(true); err != nil {
-		return err
-	}
-	for _, o := range orders {
-		if _, err := t.exec(`UPDATE sent_order SET state = $1 WHERE seq = $2 AND state = $3`, transmitter.OrderDelivered, o, transmitter.OrderQueued); err != nil {
-			return err
+		if gone == 0 {
+			continue
 		}
-	}
-	for stream, n := range delivered {
-		if _, err := t.exec(`UPDATE stream SET delivered = delivered + $1 WHERE seq = $2`, n, stream); err != nil {
+		if _, err := t.exec(`UPDATE stream SET delivered = delivered + $1 WHERE seq = $2`, gone, stream); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ackQuery is the statement that removes so many rows of one stream.
+var ackQuery = func() map[int]string {
+	m := make(map[int]string, len(sizes))
+	for _, n := range sizes {
+		m[n] = `DELETE FROM outbox WHERE stream = ? AND seq IN ` + tuples(n, 1)
+	}
+	return m
+}()
+
+// delivered removes one row that may carry an order.
+func (s *Store) delivered(t *tx, o *transmitter.Outcome) error {
+	var order int64
+	found, err := t.one(`DELETE FROM outbox WHERE stream = $1 AND seq = $2 RETURNING sent_order`, []any{o.Stream, o.Seq}, &order)
+	if err != nil || !found {
+		return err
+	}
+	if order != 0 {
+		if _, err := t.exec(`UPDATE sent_order SET state = $1 WHERE seq = $2 AND state = $3`, transmitter.OrderDelivered, order, transmitter.OrderQueued); err != nil {
+			return err
+		}
+	}
+	_, err = t.exec(`UPDATE stream SET delivered = delivered + 1 WHERE seq = $1`, o.Stream)
+	return err
 }
 
 // setAside makes a row a dead letter.

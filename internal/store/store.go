@@ -48,6 +48,7 @@ type Store struct {
 	claims atomic.Int64
 	seqs   sequence
 	former straggling
+	open   map[string]*openStreams // by tenant
 
 	waiting    atomic.Int64
 	ops        atomic.Int64
@@ -100,7 +101,7 @@ func Open(ctx context.Context, url string, cfg Config) (*Store, error) {
 	}
 	var random [8]byte
 	rand.Read(random[:])
-	s := &Store{cfg: cfg, life: cfg.Node + "/" + hex.EncodeToString(random[:])}
+	s := &Store{cfg: cfg, open: map[string]*openStreams{}, life: cfg.Node + "/" + hex.EncodeToString(random[:])}
 	s.seqs.s = s
 	var err error
 	switch {
