@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -346,4 +347,35 @@ func (w *walk) serve(at, line string) {
 		case <-tick.C:
 		}
 	}
+}
+
+// What operations.md and getting-started.md say of starts that must not succeed: status and sentence, and no more.
+func TestDocsRefusedStarts(t *testing.T) {
+	t.Parallel()
+	w := newWalk(t, nil)
+	w.serve("docs/operations.md", "countersign serve")
+	start := func(wantStatus int, want string, args ...string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, program(t), append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)...)
+		cmd.Dir, cmd.Env = w.dir, w.env
+		out, err := cmd.CombinedOutput()
+		var ee *exec.ExitError
+		if !errors.As(err, &ee) || ee.ExitCode() != wantStatus || !strings.Contains(string(out), want) {
+			t.Errorf("countersign serve %s: %v, want status %d and %q; it printed:\n%s", strings.Join(args, " "), err, wantStatus, want, out)
+		}
+	}
+	start(5, "in use", "--data", "other", "--listen", w.public) // another program has the port
+	start(5, "another process")                                 // a second hub on this database
+	w.stop()
+	key := filepath.Join(w.dir, "data", "master.key")
+	if err := os.Chmod(key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	start(2, "master")
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	start(2, "is gone, but the database is there")
 }
