@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"countersign/internal/strictjson"
@@ -94,7 +95,10 @@ func Names(p Described) []string {
 
 // value gives the written form of a member to read, nil when there is nothing to read.
 func (m *Members) value(name string) json.RawMessage {
-	m.names = append(m.names, name)
+	if !m.reading && !m.writing {
+		m.names = append(m.names, name)
+		return nil
+	}
 	if !m.reading || m.err != nil {
 		return nil
 	}
@@ -108,16 +112,6 @@ func (m *Members) value(name string) json.RawMessage {
 		}
 	}
 	return nil
-}
-
-func (m *Members) read(name string, into any, want string) {
-	v := m.value(name)
-	if v == nil {
-		return
-	}
-	if err := json.Unmarshal(v, into); err != nil {
-		m.err = Problem(name, "is not "+want)
-	}
 }
 
 func (m *Members) write(name string, v any) {
@@ -148,7 +142,14 @@ func (m *Members) encode(v any) {
 
 // String describes a string member. The empty string counts as absent on writing.
 func (m *Members) String(name string, p *string) {
-	m.read(name, p, "a string")
+	if v := m.value(name); v != nil {
+		s, err := strictjson.String(v)
+		if err != nil {
+			m.err = Problem(name, "is not a string")
+			return
+		}
+		*p = s
+	}
 	if *p != "" {
 		m.write(name, *p)
 	}
@@ -157,10 +158,14 @@ func (m *Members) String(name string, p *string) {
 // Loose describes a member for which the specification gives no type: a string is read into p, a
 // value of any other type stays among the unknown members.
 func (m *Members) Loose(name string, p *string) {
-	if v := m.value(name); v != nil && json.Unmarshal(v, p) != nil {
-		for i := range m.in {
-			if m.in[i].Name == name {
-				m.taken[i] = false
+	if v := m.value(name); v != nil {
+		if s, err := strictjson.String(v); err == nil {
+			*p = s
+		} else {
+			for i := range m.in {
+				if m.in[i].Name == name {
+					m.taken[i] = false
+				}
 			}
 		}
 	}
@@ -205,24 +210,25 @@ func (m *Members) Object(name string, p *json.RawMessage) {
 // under the tag "und" and written as an object.
 func (m *Members) Text(name string, p *Text) {
 	if v := m.value(name); v != nil {
-		var plain string
-		var byTag map[string]*string
-		switch {
-		case json.Unmarshal(v, &plain) == nil:
+		if plain, err := strictjson.String(v); err == nil {
 			*p = Text{"und": plain}
-		case json.Unmarshal(v, &byTag) == nil:
-			t := Text{}
-			for tag, s := range byTag {
-				if s == nil {
+		} else {
+			tags, err := strictjson.Members(v)
+			t := make(Text, len(tags))
+			for _, tag := range tags {
+				if string(tag.Value) == "null" {
 					m.err = Problem(name, "has a value that is not a string")
 					return
 				}
-				t[tag] = *s
+				if t[tag.Name], err = strictjson.String(tag.Value); err != nil {
+					break
+				}
+			}
+			if err != nil {
+				m.err = Problem(name, "is not an object of language tag to text")
+				return
 			}
 			*p = t
-		default:
-			m.err = Problem(name, "is not an object of language tag to text")
-			return
 		}
 	}
 	if *p != nil {
@@ -241,8 +247,8 @@ const (
 // can only be milliseconds is divided, and milliseconds set, so that the sender can be told.
 func (m *Members) Time(name string, p *int64, milliseconds *bool) {
 	if v := m.value(name); v != nil {
-		var f float64
-		if json.Unmarshal(v, &f) != nil {
+		f, err := strconv.ParseFloat(string(v), 64)
+		if err != nil || v[0] != '-' && (v[0] < '0' || v[0] > '9') {
 			m.err = Problem(name, "is not a number of seconds")
 			return
 		}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"countersign/subject"
 )
 
 // Transmitter is an SSF Transmitter: the stream API as http.Handler, the pump that delivers, and Send.
@@ -53,6 +55,9 @@ type Message struct {
 	Order json.RawMessage
 	// Streams limits the message to these stream ids; nil: every stream that matches.
 	Streams []string
+	// Checked is the subject, from a caller that has itself parsed SubID, and has decoded Payload with the
+	// transmitter's registry as part of a text that strict JSON allows: neither is read again. Nil: both are checked.
+	Checked *subject.Identifier
 }
 
 // Sent says what was queued where.

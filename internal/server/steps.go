@@ -142,7 +142,7 @@ type submitter struct{ s *Server }
 
 // Submit keeps one signal.
 func (t submitter) Submit(ctx context.Context, tenant string, sub *api.Submission) (hub.Kept, error) {
-	return t.s.door.Submit(ctx, tenant, &ingest.Submission{Client: sub.Client, EventType: sub.EventType, SubID: sub.SubID, Event: sub.Event,
+	return t.s.door.Submit(ctx, tenant, &ingest.Submission{Client: sub.Client, EventType: sub.EventType, SubID: sub.SubID, Subject: sub.Subject, Event: sub.Event,
 		TXN: sub.TXN, Act: slices.Contains(sub.Do, "act"), Transmit: slices.Contains(sub.Do, "transmit"), Order: sub.Order, Idempotency: sub.Idempotency})
 }
 

@@ -8,6 +8,7 @@ import (
 	"countersign/internal/hub"
 	"countersign/internal/store"
 	"countersign/set"
+	"countersign/subject"
 	"countersign/transmitter"
 )
 
@@ -16,6 +17,7 @@ type Submission struct {
 	Client      string // name of the client; empty: the operator
 	EventType   string // URI
 	SubID       json.RawMessage
+	Subject     *subject.Identifier // SubID as it was parsed, where Event was decoded, too; nil: both are checked before they leave us
 	Event       json.RawMessage
 	TXN         string
 	Transmit    bool            // to our own streams
@@ -45,8 +47,9 @@ func (d *Door) Submit(ctx context.Context, tenant string, s *Submission) (hub.Ke
 		return hub.Kept{}, hub.Errorf(hub.Unavailable, "too much waits to be processed").WithHint("repeat the request in a second")
 	}
 	now := d.Now()
-	sig := &hub.Signal{ID: hub.NewID(hub.PrefixSignal, now), Tenant: tenant, Source: s.Source(), Door: "api",
-		Issuer: d.Issuer(tenant), JTI: set.NewID(), IssuedAt: now.Unix(), TXN: s.TXN, EventType: s.EventType, SubID: s.SubID, Event: s.Event,
+	id := hub.NewID(hub.PrefixSignal, now) // is its jti, too: ids rise with time, which the store's index of jtis likes
+	sig := &hub.Signal{ID: id, Tenant: tenant, Source: s.Source(), Door: "api",
+		Issuer: d.Issuer(tenant), JTI: id, IssuedAt: now.Unix(), TXN: s.TXN, EventType: s.EventType, SubID: s.SubID, Event: s.Event,
 		Received: hub.At(now), State: hub.SignalReceived}
 	if !s.Transmit {
 		kept, err := d.Store.Keep(ctx, sig, "api:"+sig.JTI, nil, s.Idempotency)
@@ -71,7 +74,7 @@ func (d *Door) Submit(ctx context.Context, tenant string, s *Submission) (hub.Ke
 		sig.TXN = set.NewID() // SSF 1.0 §4.1.4: one for all SETs of this event
 	}
 	for try := 1; ; try++ {
-		out, _, err := t.Plan(ctx, transmitter.Message{Type: s.EventType, SubID: s.SubID, Payload: s.Event, TXN: sig.TXN, Order: s.Order})
+		out, _, err := t.Plan(ctx, transmitter.Message{Type: s.EventType, SubID: s.SubID, Payload: s.Event, TXN: sig.TXN, Order: s.Order, Checked: s.Subject})
 		if errors.Is(err, transmitter.ErrNoOrderStream) {
 			return hub.Kept{}, hub.Errorf(hub.Conflict, "no stream that asked for this type takes orders").WithHint("receipts are negotiated by the receiver when it makes its stream")
 		}

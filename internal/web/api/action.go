@@ -9,6 +9,9 @@ import (
 
 func (d *Door) listActions(w http.ResponseWriter, r *request) error {
 	p, q, err := query(r.Request, "state", "app", "identity", "signal")
+	if err == nil {
+		err = from(p, hub.PrefixAction)
+	}
 	if err != nil {
 		return err
 	}

@@ -46,23 +46,8 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error)
 // decodeBody reads strict JSON into v, a pointer to a struct. Members that v does not have are
 // refused with the nearest name: what nobody acts on must not look accepted.
 func decodeBody(data []byte, limit int, v any) error {
-	if err := strictjson.Check(data, strictjson.Limits{Bytes: limit}); err != nil {
-		return hub.Errorf(hub.Invalid, "body: %w", err)
-	}
-	members, err := strictjson.Members(data)
-	if err != nil {
-		return hub.Errorf(hub.Invalid, "the body must be a JSON object")
-	}
-	known := jsonNames(reflect.TypeOf(v).Elem())
-	for _, m := range members {
-		if slices.Contains(known, m.Name) {
-			continue
-		}
-		e := hub.Errorf(hub.Invalid, "body: unknown member %q", short(m.Name))
-		if n := yaml.Nearest(m.Name, known); n != "" {
-			return e.WithHint("did you mean %q?", n)
-		}
-		return e.WithHint("known members: %s", strings.Join(known, ", "))
+	if _, err := checkBody(data, limit, jsonNames(reflect.TypeOf(v).Elem())); err != nil {
+		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(v); err != nil {
@@ -73,6 +58,28 @@ func decodeBody(data []byte, limit int, v any) error {
 		return hub.Errorf(hub.Invalid, "body: %w", err)
 	}
 	return nil
+}
+
+// checkBody finds a body to be strict JSON, an object, and without members that are not known, and gives its members.
+func checkBody(data []byte, limit int, known []string) ([]strictjson.Member, error) {
+	if err := strictjson.Check(data, strictjson.Limits{Bytes: limit}); err != nil {
+		return nil, hub.Errorf(hub.Invalid, "body: %w", err)
+	}
+	members, err := strictjson.Members(data)
+	if err != nil {
+		return nil, hub.Errorf(hub.Invalid, "the body must be a JSON object")
+	}
+	for _, m := range members {
+		if slices.Contains(known, m.Name) {
+			continue
+		}
+		e := hub.Errorf(hub.Invalid, "body: unknown member %q", short(m.Name))
+		if n := yaml.Nearest(m.Name, known); n != "" {
+			return nil, e.WithHint("did you mean %q?", n)
+		}
+		return nil, e.WithHint("known members: %s", strings.Join(known, ", "))
+	}
+	return members, nil
 }
 
 func jsonNames(t reflect.Type) []string {

@@ -11,6 +11,7 @@ import (
 	"countersign/internal/hub"
 	"countersign/internal/store"
 	"countersign/set"
+	"countersign/subject"
 )
 
 // Config is what the door needs. All members are wanted unless their comment says otherwise.
@@ -83,7 +84,8 @@ type Submission struct {
 	Client    string // name of the client resource; empty for the operator token
 	EventType string // URI, known to the registry
 	SubID     json.RawMessage
-	Event     json.RawMessage
+	Subject   *subject.Identifier // SubID, parsed
+	Event     json.RawMessage     // decoded with the registry, and found valid
 	TXN       string
 	Do        []string        // act, transmit, or both
 	Order     json.RawMessage // directive; nil: none

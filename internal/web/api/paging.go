@@ -46,6 +46,14 @@ func query(r *http.Request, filters ...string) (hub.Page, url.Values, error) {
 	return p, q, nil
 }
 
+// from holds a list's cursor to the ids that the list is of: anything else would quietly show another part of it.
+func from(p hub.Page, prefix string) error {
+	if p.After != "" && !strings.HasPrefix(p.After, prefix+"_") {
+		return hub.Errorf(hub.Invalid, "after %q is not from a page of this list", short(p.After)).WithHint("give the next of the page before, unchanged")
+	}
+	return nil
+}
+
 func writePage[T any](w http.ResponseWriter, l hub.Listed[T]) error {
 	return writeJSON(w, http.StatusOK, page[T]{Items: emptyNotNull(l.Items), Next: l.Next})
 }

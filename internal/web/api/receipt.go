@@ -12,6 +12,9 @@ import (
 
 func (d *Door) listReceipts(w http.ResponseWriter, r *request) error {
 	p, q, err := query(r.Request, "state", "source", "signal")
+	if err == nil {
+		err = from(p, hub.PrefixReceipt)
+	}
 	if err != nil {
 		return err
 	}

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
 	"countersign/internal/hub"
 	"countersign/internal/store"
+	"countersign/internal/strictjson"
 	"countersign/set"
 	"countersign/subject"
 )
@@ -25,13 +27,54 @@ type signalRequest struct {
 	Order     json.RawMessage `json:"order"` // a directive of the receipts profile
 }
 
+var signalNames = jsonNames(reflect.TypeFor[signalRequest]())
+
+// read is decodeBody for the one body that comes by the thousand.
+func (q *signalRequest) read(data []byte) error {
+	members, err := checkBody(data, maxBody, signalNames)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		text := func(into *string) error {
+			if string(m.Value) == "null" {
+				return nil
+			}
+			var err error
+			if *into, err = strictjson.String(m.Value); err != nil {
+				return hub.Errorf(hub.Invalid, "body: member %q must be a string", m.Name)
+			}
+			return nil
+		}
+		switch m.Name {
+		case "event_type":
+			err = text(&q.EventType)
+		case "txn":
+			err = text(&q.TXN)
+		case "sub_id":
+			q.SubID = m.Value
+		case "event":
+			q.Event = m.Value
+		case "order":
+			q.Order = m.Value
+		case "do":
+			if err = q.Do.UnmarshalJSON(m.Value); err != nil {
+				err = hub.Errorf(hub.Invalid, "body: %w", err)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // deeds are what is to be done with a signal: one word or a list of them.
 type deeds []string
 
 // UnmarshalJSON reads a string or an array of strings.
 func (d *deeds) UnmarshalJSON(b []byte) error {
-	var one string
-	if json.Unmarshal(b, &one) == nil {
+	if one, err := strictjson.String(b); err == nil {
 		*d = deeds{one}
 		return nil
 	}
@@ -106,7 +149,7 @@ func (d *Door) postSignal(w http.ResponseWriter, r *request) error {
 // submission checks a request against the registry and against what the client may send.
 func (d *Door) submission(r *request, data []byte) (*Submission, error) {
 	var req signalRequest
-	if err := decodeBody(data, maxBody, &req); err != nil {
+	if err := req.read(data); err != nil {
 		return nil, err
 	}
 	t, ok := d.c.Registry.Resolve(req.EventType)
@@ -119,11 +162,7 @@ func (d *Door) submission(r *request, data []byte) (*Submission, error) {
 	if len(req.Event) == 0 || string(req.Event) == "null" {
 		req.Event = json.RawMessage("{}")
 	}
-	payload, err := d.c.Registry.Decode(t.URI, req.Event)
-	if err == nil {
-		err = payload.Validate()
-	}
-	if err != nil {
+	if _, err := d.c.Registry.Decode(t.URI, req.Event); err != nil { // it validates, too
 		return nil, hub.Errorf(hub.Invalid, "event: %w", err)
 	}
 	if len(req.SubID) == 0 {
@@ -159,7 +198,7 @@ func (d *Door) submission(r *request, data []byte) (*Submission, error) {
 			}
 		}
 	}
-	return &Submission{Client: r.caller.Client, EventType: t.URI, SubID: req.SubID, Event: req.Event, TXN: req.TXN, Do: req.Do, Order: req.Order}, nil
+	return &Submission{Client: r.caller.Client, EventType: t.URI, SubID: req.SubID, Subject: &id, Event: req.Event, TXN: req.TXN, Do: req.Do, Order: req.Order}, nil
 }
 
 func printable(s string) bool {
@@ -173,6 +212,9 @@ func printable(s string) bool {
 
 func (d *Door) listSignals(w http.ResponseWriter, r *request) error {
 	p, q, err := query(r.Request, "state", "source", "event_type", "identity")
+	if err == nil {
+		err = from(p, hub.PrefixSignal)
+	}
 	if err != nil {
 		return err
 	}
