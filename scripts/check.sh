@@ -12,6 +12,6 @@ go vet ./...
 go tool staticcheck ./...
 go test -count=1 -run 'TestFloors|TestSDKAlone' .
 go mod tidy -diff
-go test -count=1 -run Golden ./internal/config ./internal/web/console ./internal/cli
+go test -count=1 -run 'Golden|TestDocsEventTypes' ./internal/config ./internal/web/console ./cmd/countersign
 CGO_ENABLED=0 go build -o /dev/null ./cmd/countersign
 echo "check: ok"

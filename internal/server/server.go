@@ -125,15 +125,16 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 		return nil, err
 	}
 	s.notes = s.prepared.Notes
+	built := s // the return of an error makes s nil
 	defer func() {
 		if err != nil {
-			s.Close()
+			built.Close()
 		}
 	}()
 	s.metrics = telemetry.NewMetrics(o.Version)
 	s.registry = event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), eventssf.Vocabulary(), scim.Vocabulary())
 	if s.packs, err = connector.Load(connectors.FS, s.cfg.Packs); err != nil {
-		return nil, err
+		return nil, hub.Errorf(hub.Invalid, "packs: %w", err).WithHint("countersign pack check FOLDER")
 	}
 	if s.client, err = s.outgoing(); err != nil {
 		return nil, err
