@@ -63,8 +63,18 @@ func (t *Transmitter) current(ctx context.Context) (*snapshot, error) {
 func (t *Transmitter) Send(ctx context.Context, m Message) (*Sent, error) {
 	for range 8 {
 		out, sent, err := t.Plan(ctx, m)
-		if err != nil || len(out.Rows) == 0 {
+		if err != nil {
 			return sent, err
+		}
+		if len(out.Rows) == 0 {
+			// As in Plan: nothing is kept that could be stale.
+			if now, err := t.cfg.Store.Generation(ctx); err != nil || now == out.Generation {
+				return sent, nil
+			}
+			if _, err := t.reload(ctx); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		err = t.cfg.Store.Enqueue(ctx, out)
 		if errors.Is(err, ErrStale) {
@@ -91,13 +101,14 @@ func (t *Transmitter) Send(ctx context.Context, m Message) (*Sent, error) {
 
 // Plan matches m with the streams in memory and fixes what will be signed, without keeping anything. A caller that
 // keeps the rows in a transaction of its own calls Notify after its commit, and Plan again on ErrStale, after Reload.
+// It keeps out where it has no rows, too: that is how it learns of a stream that another process made.
 func (t *Transmitter) Plan(ctx context.Context, m Message) (*Outgoing, *Sent, error) {
 	snap, err := t.current(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	out, sent, err := t.plan(snap, m)
-	if err == nil && len(out.Rows) == 0 || errors.Is(err, ErrNoOrderStream) {
+	if errors.Is(err, ErrNoOrderStream) {
 		// Nothing will be kept that could turn out to be stale, so look whether another process made a stream.
 		if now, failed := t.cfg.Store.Generation(ctx); failed == nil && now != snap.generation {
 			if snap, failed = t.reload(ctx); failed == nil {

@@ -17,7 +17,7 @@ import (
 type Options struct {
 	What       string        // deliver | ingest | loop | kill
 	Alg        string        // RS256 | ES256 | EdDSA; empty: RS256 (deliver), ES256 (ingest), EdDSA receipts (loop)
-	FanOut     int           // streams that take each event; 0: 1
+	FanOut     int           // streams that take each event; 0: 1, and with ingest none: storage and the door alone
 	Seconds    float64       // of load in all; 0: 10
 	Rate       float64       // events per second of an open loop; 0: the figure's own
 	Clients    int           // waiters of a closed loop; 0: 64
@@ -71,7 +71,7 @@ func (r *Result) OK() bool { return r.Lost == 0 && r.Blind == 0 && len(r.Problem
 
 // Run measures one figure.
 func Run(ctx context.Context, opt Options) (*Result, error) {
-	if opt.FanOut <= 0 {
+	if opt.FanOut < 0 || opt.FanOut == 0 && opt.What != "ingest" {
 		opt.FanOut = 1
 	}
 	if opt.Seconds <= 0 {

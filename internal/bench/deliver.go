@@ -224,7 +224,11 @@ func ingest(ctx context.Context, opt Options) (*Result, error) {
 	cpu1, rss := usage(g.hub.PID())
 	r.RSS = round(rss, 1)
 	r.SETs = rc.count.Load()
-	r.CPU = round(float64((cpu1-cpu0).Microseconds())/float64(max(r.SETs, 1)), 1)
+	done := r.SETs
+	if opt.FanOut == 0 {
+		done = r.Events
+	}
+	r.CPU = round(float64((cpu1-cpu0).Microseconds())/float64(max(done, 1)), 1)
 	r.Lost = max(0, r.Events*int64(opt.FanOut)-r.SETs)
 	r.SentTwice = max(0, r.SETs-r.Events*int64(opt.FanOut))
 	var ends []float64

@@ -55,7 +55,7 @@ func (a *App) benchCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&opt.Alg, "alg", "", "RS256, ES256 or EdDSA (default: the figure's own)")
-	f.IntVar(&opt.FanOut, "fan-out", 1, "streams that take each event")
+	f.IntVar(&opt.FanOut, "fan-out", 1, "streams that take each event; ingest: 0 measures the door and the store alone")
 	f.Float64Var(&opt.Seconds, "seconds", 10, "seconds of load in all")
 	f.Float64Var(&opt.Rate, "rate", 0, "events per second of an open loop (default: the figure's own; ingest: a closed loop)")
 	f.IntVar(&opt.Clients, "clients", 64, "waiters of a closed loop")

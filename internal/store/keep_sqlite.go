@@ -48,7 +48,7 @@ func (s *Store) keepRows(t *tx, ks []*keeping) error {
 		if j := k.kept.Job; j != nil {
 			jobs = append(jobs, k.jobRow(j))
 		}
-		if k.out != nil {
+		if k.out != nil && len(k.out.Rows) > 0 {
 			events = append(events, []any{k.event, k.tenant, k.out.Event.Type, k.out.Event.Subject[:], blob(k.out.Event.Body)})
 		}
 	}
