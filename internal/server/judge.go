@@ -8,6 +8,7 @@ import (
 	"countersign/internal/flow"
 	"countersign/internal/flow/correlate"
 	"countersign/internal/flow/decide"
+	"countersign/internal/flow/emit"
 	"countersign/internal/hub"
 	"countersign/internal/store"
 	"countersign/receipt"
@@ -17,11 +18,7 @@ import (
 // judge finds out whom a signal is about and what follows from it. It writes nothing.
 func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, error) {
 	v := s.view.Load()
-	spec := &hub.Source{Name: sig.Source}
-	if src := v.sources[sig.Source]; src != nil {
-		spec = src.spec
-	}
-	who, err := correlate.Correlate(ctx, s.store, correlate.Input{Signal: sig, Source: spec, LooksUp: v.looksUp})
+	who, spec, err := s.correlate(ctx, v, sig)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +33,12 @@ func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, e
 	}
 	if who.Identity == nil && !who.NotAuthorized {
 		j.Unresolved = who.Reason
+		if directive != nil && j.CutAt == 0 {
+			j.CutAt = emit.Deadline(sig) // an order is not met with silence: its final receipt then says who is not known
+		}
+		if directive != nil && emit.Answered(sig) {
+			j.CutAt = 0
+		}
 		return j, nil
 	}
 	person := decide.Person{Identity: who.Identity, Implicit: who.Implicit, Session: who.Session, SessionAt: who.SessionAt, NotAuthorized: who.NotAuthorized}
@@ -55,6 +58,25 @@ func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, e
 		j.Charges = append(j.Charges, store.Charge{Scope: c.Scope, Identity: c.Identity, Limit: c.Limit, Since: c.Since})
 	}
 	return j, nil
+}
+
+// correlate finds out whom a signal is about, with its source as it is set up now.
+func (s *Server) correlate(ctx context.Context, v *view, sig *hub.Signal) (*correlate.Result, *hub.Source, error) {
+	spec := &hub.Source{Name: sig.Source}
+	if src := v.sources[sig.Source]; src != nil {
+		spec = src.spec
+	}
+	who, err := correlate.Correlate(ctx, s.store, correlate.Input{Signal: sig, Source: spec, LooksUp: v.looksUp})
+	return who, spec, err
+}
+
+// whyUnresolved gives the reason code for an order whose subject nobody fits; empty where somebody fits by now.
+func (s *Server) whyUnresolved(ctx context.Context, sig *hub.Signal) (string, error) {
+	who, _, err := s.correlate(ctx, s.view.Load(), sig)
+	if err != nil {
+		return "", err
+	}
+	return who.Code, nil
 }
 
 // orderOf reads a signal's directive for the decision; nil where there is none, or where the whole order is

@@ -223,7 +223,7 @@ func (s *Server) build() error {
 	if s.dev {
 		merchant.Software += " dev"
 	}
-	s.office = emit.New(emit.Config{Store: s.store, Answer: s.answer, Complete: s.keys.Complete, Secret: s.vault.Pseudonym, Client: s.client,
+	s.office = emit.New(emit.Config{Store: s.store, Answer: s.answer, Complete: s.keys.Complete, Secret: s.vault.Pseudonym, Client: s.client, Why: s.whyUnresolved,
 		Merchant: merchant, Register: receipt.Register{ID: s.node}, Stop: stop, Now: s.now, Log: s.log,
 		Cut: func(r *hub.Receipt, job *hub.Job) {
 			s.metrics.Receipt(r.State)

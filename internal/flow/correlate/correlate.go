@@ -43,6 +43,10 @@ type Result struct {
 	Misses []string
 	// Reason says why nobody was found; empty when somebody was.
 	Reason string
+	// Code is the reason code of a receipt that says so: no_such_subject, ambiguous_subject where several people
+	// fit, or not_authorized where the source has no authority over the subject, so that the answer does not tell
+	// whether it exists (receipts design §8). Empty when somebody was found.
+	Code string
 	// NotAuthorized: the subject is outside the tenant, so the source has no authority over it.
 	NotAuthorized bool
 }
@@ -61,6 +65,7 @@ func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
 	if t, ok := id.Part(subject.PartTenant); ok && len(in.Tenants) > 0 && !slices.ContainsFunc(in.Tenants, func(name string) bool { return name == t.Get("id") || name == t.Get("uri") }) {
 		c.miss("tenant: the subject belongs to another tenant")
 		c.res.NotAuthorized = true
+		c.res.Code = "not_authorized"
 		return c.unresolved("the subject belongs to another tenant, and this source has no authority over it"), nil
 	}
 	c.session(id)
@@ -84,6 +89,9 @@ func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
 		c.res.Identity, c.res.Implicit = &hub.Identity{Name: email, Emails: []string{email}}, true
 		return c.res, nil
 	}
+	if c.foreign && !c.looked {
+		c.res.Code = "not_authorized"
+	}
 	return c.unresolved("nobody known fits the subject"), nil
 }
 
@@ -92,6 +100,8 @@ type search struct {
 	st  Store
 	in  Input
 	res *Result
+	// foreign: the subject's issuer is another than those the source may speak for. looked: a way led to a look-up.
+	foreign, looked bool
 }
 
 func (c *search) miss(format string, args ...any) {
@@ -100,6 +110,9 @@ func (c *search) miss(format string, args ...any) {
 
 func (c *search) unresolved(reason string) *Result {
 	c.res.Reason = reason
+	if c.res.Code == "" {
+		c.res.Code = "no_such_subject"
+	}
 	return c.res
 }
 
@@ -155,6 +168,7 @@ func (c *search) try(w hub.Correlate, id subject.Identifier) (found, stop bool, 
 		}
 		if !slices.Contains(accepted, iss) {
 			c.miss("iss_sub: the subject's issuer is not one of those that this source may speak for")
+			c.foreign = true
 			return false, false, nil
 		}
 		names, err = c.st.FindIdentityByAccount(c.ctx, c.in.Signal.Tenant, place, sub)
@@ -173,6 +187,7 @@ func (c *search) try(w hub.Correlate, id subject.Identifier) (found, stop bool, 
 	if err != nil {
 		return false, false, err
 	}
+	c.looked = true
 	switch len(names) {
 	case 0:
 		c.miss("%s: no identity has it", way)
@@ -180,6 +195,7 @@ func (c *search) try(w hub.Correlate, id subject.Identifier) (found, stop bool, 
 	case 1:
 	default:
 		c.miss("%s: %d identities have it", way, len(names))
+		c.res.Code = "ambiguous_subject"
 		c.unresolved(fmt.Sprintf("ambiguous: %d identities fit the subject, and none is taken for the right one", len(names)))
 		return false, true, nil
 	}

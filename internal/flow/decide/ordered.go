@@ -151,9 +151,10 @@ func (d *decider) at(o Ordered, t target, home bool) {
 	session := d.sessionAt(t.app)
 	reach, policy := o.Reach, ""
 	if o.Action == hub.RevokeSessions {
-		// The same action of a policy, or its written fallback, may reach further: one unit of work.
+		// The same action of a policy may reach further: one unit of work. What only a written fallback makes wider
+		// than an ordered session is work of its own, which policies() links to this line (details B3).
 		for _, w := range d.wishes {
-			if w.Action != o.Action || !d.means(w, t.app) {
+			if w.Action != o.Action || !d.means(w, t.app) || o.Reach == hub.ReachSession && w.Scope == "session" {
 				continue
 			}
 			if got := d.reach(w.Rule, t.app); got != "" && hub.Wider(got, reach) && got != reach && supports(t.app, o.Action, got) {
@@ -172,7 +173,7 @@ func (d *decider) at(o Ordered, t target, home bool) {
 		d.line(o, "refused", "not_supported", "the pack of "+t.app.Name+" cannot do it")
 		d.close(a, hub.Failed, "not_supported", "")
 	case reach == hub.ReachSession && session == "":
-		d.line(o, "refused", "not_supported", "the signal names no session that means something at "+t.app.Name+", and no policy has a fallback")
+		d.line(o, "refused", "not_supported", "the signal names no session that means something at "+t.app.Name+"; only a policy with a fallback can go further")
 		d.close(a, hub.Failed, "not_supported", "The signal names no session that means something at this application.")
 	default:
 		if reach == hub.ReachSession {

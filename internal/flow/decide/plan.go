@@ -138,14 +138,30 @@ func (d *decider) home(apps []App) bool {
 	})
 }
 
-// same finds the action that already does this: equal action, app and account (design §3).
+// same finds the action that already does this: equal action, app and account (design §3). One with work to do
+// stands before one that was closed by the decision.
 func (d *decider) same(name string, t target) *hub.Action {
+	var closed *hub.Action
 	for _, a := range d.actions {
-		if a.Name == name && a.App == t.app.Name && a.Account == t.account && a.Email == t.email {
+		if a.Name != name || a.App != t.app.Name || a.Account != t.account || a.Email != t.email {
+			continue
+		}
+		if !a.State.Final() {
 			return a
 		}
+		if closed == nil {
+			closed = a
+		}
 	}
-	return nil
+	return closed
+}
+
+// widens reports whether a policy's fallback is to be carried out beside an ordered action that this decision closed
+// because its session means nothing at the app (details B3).
+func (d *decider) widens(w wish, t target, before *hub.Action, reach hub.Reach) bool {
+	return before.Ordered && before.State.Final() && before.Name == hub.RevokeSessions && before.Reach == hub.ReachSession &&
+		(before.Reason == "not_supported" || before.Reason == "not_applicable") &&
+		reach != "" && reach != before.Reach && hub.Wider(reach, before.Reach) && supports(t.app, w.Action, reach)
 }
 
 // denied gives the deny that forbids an action at an app.

@@ -120,7 +120,12 @@ func (d *decider) wishAt(w wish, t target) bool {
 		return false
 	}
 	if before := d.same(w.Action, t); before != nil {
-		return d.join(w, t, before, reach)
+		if !d.widens(w, t, before, reach) {
+			return d.join(w, t, before, reach)
+		}
+		if before.Reason == "not_supported" {
+			before.Fallback = reach // the line is printed by what comes of the wider action
+		}
 	}
 	a := d.place(d.action(w.Action), t)
 	a.Policy, a.Reach = c.Policy.Name, reach

@@ -48,6 +48,9 @@ type Config struct {
 	Vocabulary receipt.Vocabulary
 	Merchant   receipt.Merchant
 	Register   receipt.Register
+	// Why gives the reason code for an order whose subject nobody fitted in time: no_such_subject,
+	// ambiguous_subject or not_authorized; empty where somebody fits by now. Nil: no_such_subject.
+	Why func(ctx context.Context, sig *hub.Signal) (string, error)
 	// Cut is called when a receipt was kept, with the claimed job of its delivery, nil where it is owed to nobody.
 	Cut func(r *hub.Receipt, job *hub.Job)
 	// Sent is called when a delivery ended or failed, with the receipt's new state.
@@ -75,6 +78,9 @@ func New(c Config) *Office {
 	if c.Cut == nil {
 		c.Cut = func(*hub.Receipt, *hub.Job) {}
 	}
+	if c.Why == nil {
+		c.Why = func(context.Context, *hub.Signal) (string, error) { return "no_such_subject", nil }
+	}
 	if c.Sent == nil {
 		c.Sent = func(*hub.Receipt) {}
 	}
@@ -97,7 +103,7 @@ func (o *Office) DoCut(ctx context.Context, job *hub.Job) error {
 	if err != nil {
 		return err
 	}
-	row, next, err := o.cut(sig, actions, ans)
+	row, next, err := o.cut(ctx, sig, actions, ans)
 	if err != nil {
 		return fmt.Errorf("emit: cut %s: %w", sig.ID, err)
 	}
@@ -114,24 +120,45 @@ func (o *Office) DoCut(ctx context.Context, job *hub.Job) error {
 }
 
 // cut makes the row of the receipt that is due now, nil when none is. next is when to look again.
-func (o *Office) cut(sig *hub.Signal, actions []*hub.Action, ans *Answer) (row *hub.Receipt, next *hub.Micros, err error) {
+func (o *Office) cut(ctx context.Context, sig *hub.Signal, actions []*hub.Action, ans *Answer) (row *hub.Receipt, next *hub.Micros, err error) {
 	ord, err := o.order(sig)
 	if err != nil {
 		return nil, nil, err
 	}
 	now := o.Now()
-	r, err := o.write(ord, sig, actions, now)
+	reason, err := o.ending(ctx, sig, now)
 	if err != nil {
 		return nil, nil, err
+	}
+	if waits(sig) {
+		// Whatever else is due for it, the order ends at its deadline.
+		at := Deadline(sig)
+		if at <= hub.At(now) { // somebody fits by now, and the decision is on its way
+			at = hub.At(now.Add(time.Minute))
+		}
+		next = &at
+	}
+	r, err := o.write(ord, sig, actions, reason, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.Stage != receipt.StageInterim {
+		next = nil
 	}
 	when := ord.Directive.Receipt.When
 	if r.Stage == receipt.StageInterim {
 		// An interim is asked for with "all" only; one is enough until something was promised for a time.
 		if when != "all" || sig.Order.LastSeq > 0 && sig.Order.Stage == receipt.StageInterim && !o.updateDue(sig, now) {
-			return nil, nil, nil
+			return nil, next, nil
 		}
-		due := hub.Micros(r.NextUpdateBy * 1e6)
-		next = &due
+		if Answered(sig) {
+			return nil, nil, nil // only amended may follow final (receipts design §6.3)
+		}
+		if due := hub.Micros(r.NextUpdateBy * 1e6); next == nil || due < *next {
+			next = &due
+		}
+	} else if Answered(sig) && sig.State == hub.SignalUnresolved {
+		return nil, nil, nil // said already, and nothing is new
 	}
 	payload, err := receipt.Issue(ord, r, set.NewID(), now.Unix())
 	if err != nil {
@@ -185,9 +212,14 @@ func (o *Office) order(sig *hub.Signal) (*receipt.Order, error) {
 }
 
 // write makes the receipt that states everything known now (receipts design §5.2).
-func (o *Office) write(ord *receipt.Order, sig *hub.Signal, actions []*hub.Action, now time.Time) (*receipt.Receipt, error) {
+func (o *Office) write(ord *receipt.Order, sig *hub.Signal, actions []*hub.Action, reason string, now time.Time) (*receipt.Receipt, error) {
 	d := ord.Directive
-	lines := o.lines(ord, sig, actions, now)
+	var lines []receipt.Line
+	if reason != "" {
+		lines = ended(d, sig, reason, now)
+	} else {
+		lines = o.lines(ord, sig, actions)
+	}
 	totals, outcome := receipt.Compute(d, lines)
 	r := &receipt.Receipt{Number: sig.Order.ReceiptNo, Seq: sig.Order.LastSeq + 1, Stage: receipt.StageFinal, Outcome: outcome,
 		Order:    receipt.OrderLink{EventType: ord.EventType, SetHash: ord.SetHash, ReceivedAt: sig.Received.Seconds()},

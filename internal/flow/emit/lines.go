@@ -2,14 +2,13 @@ package emit
 
 import (
 	"strconv"
-	"time"
 
 	"countersign/internal/hub"
 	"countersign/receipt"
 )
 
 // lines prints every action: those of the order in its order, then extra work (A13, A30).
-func (o *Office) lines(ord *receipt.Order, sig *hub.Signal, actions []*hub.Action, now time.Time) []receipt.Line {
+func (o *Office) lines(ord *receipt.Order, sig *hub.Signal, actions []*hub.Action) []receipt.Line {
 	d := ord.Directive
 	byLine := map[string][]*hub.Action{}
 	for _, a := range actions {
@@ -19,34 +18,40 @@ func (o *Office) lines(ord *receipt.Order, sig *hub.Signal, actions []*hub.Actio
 		}
 		byLine[id] = append(byLine[id], a)
 	}
+	shown := visible(byLine[receipt.ExtraWork])
+	extra := make([]receipt.Line, len(shown))
+	for i, a := range shown {
+		extra[i] = o.line(ord, sig, receipt.OrderedAction{ID: receipt.ExtraWork, Action: a.Name}, a)
+	}
+	extra, pos := o.number(d, receipt.ExtraWork, extra)
+	at := map[*hub.Action]string{}
+	for i, a := range shown {
+		at[a] = extra[pos[i]].ID
+	}
 	var out []receipt.Line
 	if sig.Order.Refused != "" {
 		out = receipt.RefusedLines(d, sig.Order.Refused, sig.Received.Seconds())
 	} else {
 		for _, oa := range d.Actions {
-			out = append(out, o.ordered(ord, sig, oa, byLine[oa.ID])...)
+			out = append(out, o.ordered(ord, sig, oa, stands(byLine[oa.ID], byLine[receipt.ExtraWork]), at)...)
 		}
 	}
-	var extra []receipt.Line
-	for _, a := range byLine[receipt.ExtraWork] {
-		if !a.Hidden {
-			extra = append(extra, o.line(ord, sig, receipt.OrderedAction{ID: receipt.ExtraWork, Action: a.Name}, a))
-		}
-	}
-	out = append(out, o.number(d, receipt.ExtraWork, extra)...)
-	return out
+	return append(out, extra...)
 }
 
 // ordered prints one ordered action: a line for each target, or one that stands for all.
-func (o *Office) ordered(ord *receipt.Order, sig *hub.Signal, oa receipt.OrderedAction, actions []*hub.Action) []receipt.Line {
+func (o *Office) ordered(ord *receipt.Order, sig *hub.Signal, oa receipt.OrderedAction, actions []stand, at map[*hub.Action]string) []receipt.Line {
 	var shown []receipt.Line
 	for _, a := range actions {
 		if !a.Hidden {
-			shown = append(shown, o.line(ord, sig, oa, a))
+			l := o.line(ord, sig, oa, a.Action)
+			naming(&l, a, at)
+			shown = append(shown, l)
 		}
 	}
 	if len(shown) > 0 {
-		return o.number(ord.Directive, oa.ID, shown)
+		shown, _ = o.number(ord.Directive, oa.ID, shown)
+		return shown
 	}
 	one := receipt.Line{ID: oa.ID, Action: oa.Action, RequestedAt: sig.Received.Seconds()}
 	if oa.Action == hub.RevokeSessions {
@@ -184,34 +189,42 @@ func (o *Office) Ref(sig *hub.Signal, a *hub.Action) string {
 	return receipt.Ref(iss, jti, oa.ID, a.Name, app, id)
 }
 
-// number gives the lines of one action their ids, and groups them where the order asked for a summary (A14).
-func (o *Office) number(d *receipt.Directive, id string, lines []receipt.Line) []receipt.Line {
+// number gives the lines of one action their ids, and groups them where the order asked for a summary (A14). pos says
+// which line of out each one became.
+func (o *Office) number(d *receipt.Directive, id string, lines []receipt.Line) (out []receipt.Line, pos []int) {
+	pos = make([]int, len(lines))
+	for i := range pos {
+		pos[i] = i
+	}
 	if d.Receipt.Detail == "summary" {
-		lines = summary(lines)
+		lines, pos = summary(lines)
 		if len(lines) == 1 && id != receipt.ExtraWork {
 			lines[0].ID = id
-			return lines
+			return lines, pos
 		}
 	} else if len(lines) == 1 && lines[0].Target == nil && id != receipt.ExtraWork {
 		lines[0].ID = id
-		return lines
+		return lines, pos
 	}
 	for i := range lines {
 		lines[i].ID = id + "." + strconv.Itoa(i+1)
 	}
-	return lines
+	return lines, pos
 }
 
-// summary joins lines of equal action, status and reason: quantity counts targets, and no target is named.
-func summary(lines []receipt.Line) []receipt.Line {
+// summary joins lines of equal action, status and reason: quantity counts targets, and no target is named. pos says
+// for each line which it became a part of.
+func summary(lines []receipt.Line) (out []receipt.Line, pos []int) {
 	type key struct{ action, reach, status, reason string }
 	at := map[key]int{}
-	var out []receipt.Line
 	for _, l := range lines {
 		k := key{l.Action, l.Reach, l.Status, l.Reason}
 		i, seen := at[k]
 		if !seen {
-			at[k] = len(out)
+			i, at[k] = len(out), len(out)
+		}
+		pos = append(pos, i)
+		if !seen {
 			l.Target, l.Ref, l.Quantity = nil, "", 1
 			out = append(out, l)
 			continue
@@ -250,7 +263,7 @@ func summary(lines []receipt.Line) []receipt.Line {
 			e.VerifiedAt = 0
 		}
 	}
-	return out
+	return out, pos
 }
 
 func earliest(a, b int64) int64 {
