@@ -187,6 +187,9 @@ func (s *Server) changed(ctx context.Context, _ string) {
 	if err := s.reload(ctx); err != nil {
 		s.log.ErrorContext(ctx, "the resources could not be read again; the hub works with the older ones", "err", err)
 	}
+	if err := s.streams.Reload(ctx); err != nil { // a client that is gone took its streams with it
+		s.log.WarnContext(ctx, "the streams could not be read again", "err", err)
+	}
 	s.belt.Poke()
 }
 
