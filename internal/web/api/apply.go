@@ -71,6 +71,9 @@ func (d *Door) apply(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := d.within(r, changes); err != nil {
+		return err
+	}
 	answer := applyAnswer{DryRun: req.DryRun, Plan: emptyNotNull(plan)}
 	if !req.DryRun {
 		for _, name := range slices.Sorted(maps.Keys(req.Secrets)) {
@@ -83,6 +86,44 @@ func (d *Door) apply(w http.ResponseWriter, r *request) error {
 		}
 	}
 	return writeJSON(w, http.StatusOK, answer)
+}
+
+// within refuses changes by which a client would give itself, or one whose tokens it may hold, what it was not given: its
+// own document, and scopes that it lacks for a client that is there already. A client that is new has no token yet.
+func (d *Door) within(r *request, changes []store.Change) error {
+	if r.caller.Operator {
+		return nil
+	}
+	for i := range changes {
+		res := &changes[i].Resource
+		if res.Kind != hub.KindClient || changes[i].Op != store.OpPut {
+			continue
+		}
+		if res.Name == r.caller.Client {
+			return hub.Errorf(hub.Forbidden, "a client does not change its own document").WithHint("use the operator token")
+		}
+		before, err := d.c.Store.Resource(r.Context(), r.tenant, hub.KindClient, res.Name)
+		if hub.CodeOf(err) == hub.NotFound && err != nil {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		had, err := clientScopes(before)
+		if err != nil {
+			return err
+		}
+		wants, err := clientScopes(res)
+		if err != nil {
+			return err
+		}
+		for _, s := range wants {
+			if !slices.Contains(had, s) && !r.caller.May(s) {
+				return hub.Errorf(hub.Forbidden, "client %s: the scope %s is given only by who has it", res.Name, s).WithHint("use the operator token")
+			}
+		}
+	}
+	return nil
 }
 
 // commit writes, then lets the hub see the change, then runs what waited for a mapping.

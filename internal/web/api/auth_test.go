@@ -167,3 +167,18 @@ func TestForeignHostsAreRefused(t *testing.T) {
 		t.Error(w.Code)
 	}
 }
+
+// Who may apply may not thereby give itself more.
+func TestNobodyGivesWhatItHasNot(t *testing.T) {
+	b := newBench(t)
+	doc := func(name, scopes string) string {
+		return `{"resources":[{"kind":"client","name":"` + name + `","auth":"bearer","scopes":[` + scopes + `]}]}`
+	}
+	deployer := b.tokens["deployer"]
+	b.refused(403, hub.Forbidden, "own document", b.post("/apply", deployer, doc("deployer", `"resources.read","resources.write","signals.read"`)))
+	b.refused(403, hub.Forbidden, "signals.token", b.post("/apply", deployer, doc("reader", `"signals.read","signals.token"`)))
+	b.refused(403, hub.Forbidden, "signals.token", b.post("/apply", deployer, strings.Replace(doc("reader", `"signals.token"`), `{"res`, `{"dry_run":true,"res`, 1)))
+	b.want(200, b.post("/apply", deployer, doc("reader", `"resources.read"`))) // what it has itself
+	b.want(200, b.post("/apply", deployer, doc("fresh", `"signals.read"`)))    // has no token yet
+	b.want(200, b.post("/apply", b.operator, doc("deployer", `"resources.read","resources.write","signals.read"`)))
+}
