@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"countersign/internal/connector"
 	"countersign/internal/flow/act"
 	"countersign/internal/hub"
 	"countersign/internal/req"
@@ -478,11 +477,7 @@ func TestDisableIsASequence(t *testing.T) {
 		return false
 	}
 	b := newBench(t)
-	p, err := connector.ParsePack([]byte(fullPack))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.apps["full"] = &connector.App{Name: "full", Pack: p, Settings: map[string]string{"url": s.URL}, Secrets: map[string]string{"token": "t0ken"}, Match: "email"}
+	b.pack("full", fullPack+bounded, s.URL)
 	b.start(nil)
 	a := revoke("full")
 	a.Name, a.Reach, a.Line, a.Ordered = hub.DisableAccount, "", "a1", true
@@ -490,7 +485,7 @@ func TestDisableIsASequence(t *testing.T) {
 	if len(all) != 2 {
 		t.Fatalf("%d actions", len(all))
 	}
-	if got := all[0]; got.State != hub.Succeeded || got.Reason != "done" || got.Attempts != 3 || got.Level != hub.Committed || got.Counted {
+	if got := all[0]; got.State != hub.Succeeded || got.Reason != "done_with_residue" || got.EffectiveBy != got.Completed+600e6 || got.Attempts != 3 || got.Level != hub.Committed || got.Counted {
 		t.Errorf("disable: %s %s attempts %d level %s", got.State, got.Reason, got.Attempts, got.Level)
 	}
 	x := all[1]

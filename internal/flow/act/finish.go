@@ -29,8 +29,14 @@ func (r *run) finish(ctx context.Context) error {
 	if residue := r.app.Pack.Residue(); residue > 0 && endsAccess(a.Name) {
 		a.EffectiveBy = r.completed() + hub.Micros(residue/time.Microsecond)
 	}
-	if acted && len(p.Missing) > 0 && a.Name == hub.DisableAccount && a.EffectiveBy == 0 && lacksSessions(p.Missing) {
-		return r.fail(ctx, "partial", "The account is disabled; its sessions cannot be ended there and come back when it is enabled.")
+	if a.Name == hub.DisableAccount && len(p.Missing) > 0 {
+		// What the pack cannot do is left over, however short-lived the access tokens are (design §3, the table).
+		switch {
+		case slices.Contains(p.Missing, hub.OpEndAllSessions):
+			return r.fail(ctx, "partial", "The account is disabled; its sessions cannot be ended there and come back when it is enabled.")
+		case a.EffectiveBy == 0:
+			return r.fail(ctx, "partial", "The account is disabled and its sessions have ended; tokens cannot be revoked there, and nothing bounds them.")
+		}
 	}
 	switch {
 	case !acted && gone404(a.Name):
@@ -40,16 +46,11 @@ func (r *run) finish(ctx context.Context) error {
 	case a.EffectiveBy != 0:
 		return r.final(ctx, hub.Succeeded, "done_with_residue", "Access tokens already issued can stay valid until the time given.")
 	}
-	return r.final(ctx, hub.Succeeded, "done", "")
-}
-
-func lacksSessions(missing []hub.Operation) bool {
-	for _, op := range missing {
-		if op == hub.OpEndAllSessions {
-			return true
-		}
+	text := ""
+	if a.Name == hub.EnableAccount && slices.Contains(p.Missing, hub.OpEndAllSessions) {
+		text = "Sessions from before the account was disabled could not be ended there, and may live again."
 	}
-	return false
+	return r.final(ctx, hub.Succeeded, "done", text)
 }
 
 // endsAccess reports whether access granted before the action matters to it (design §2.4).

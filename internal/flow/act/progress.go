@@ -15,6 +15,8 @@ type progress struct {
 	Step int       `json:"step,omitempty"`
 	// Missing are optional operations that the pack does not offer.
 	Missing []hub.Operation `json:"missing,omitempty"`
+	// Asked: an enable has looked for what a disable of ours left open.
+	Asked bool `json:"asked,omitempty"`
 	// LookedUp: a look-up answered for this account in this very action.
 	LookedUp bool `json:"looked_up,omitempty"`
 	// Before lists the sessions seen before the act; Seen says that the app told.

@@ -51,6 +51,9 @@ func (r *run) step(ctx context.Context) (time.Duration, error) {
 			return wait, err
 		}
 	}
+	if err := r.leftOpen(ctx); err != nil {
+		return 0, err
+	}
 	if wait, done, err := r.count(ctx); done || err != nil {
 		return wait, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"countersign/internal/connector"
 	"countersign/internal/hub"
+	"countersign/internal/store"
 )
 
 // Store is what act needs of the store. Each method is one transaction and refuses a stale claim.
@@ -17,6 +18,7 @@ type Store interface {
 	BeginAttempt(ctx context.Context, a *hub.Action, at *hub.Attempt, job *hub.Job) error
 	SaveAction(ctx context.Context, a *hub.Action, at *hub.Attempt, job *hub.Job, next *hub.Micros, add []*hub.Action) ([]hub.Job, error)
 	ActionsOf(ctx context.Context, signalSeq int64) ([]*hub.Action, error)
+	ListActions(ctx context.Context, tenant string, f store.ActionFilter, p hub.Page) (hub.Listed[*hub.Action], error)
 	FinishJob(ctx context.Context, job *hub.Job, next *hub.Micros) error
 }
 
