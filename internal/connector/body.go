@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -42,12 +45,12 @@ func parseBody(media string, raw []byte) (any, error) {
 var secretMembers = map[string]bool{"password": true, "secret": true, "client_secret": true, "token": true, "access_token": true, "refresh_token": true, "id_token": true, "cookie": true, "recovery_code": true, "recovery_link": true}
 
 // keep gives what of an answer may be kept: secrets and declared members masked, then cut short.
-func (a *App) keep(raw []byte) string {
+func (a *App) keep(raw []byte, more ...string) string {
 	text := string(raw)
 	if err := strictjson.Check(raw, strictjson.Limits{Bytes: maxAnswer, Depth: 32}); err == nil {
 		var v any
 		if json.Unmarshal(raw, &v) == nil {
-			if b, err := json.Marshal(a.hide(v)); err == nil {
+			if b, err := json.Marshal(a.hide(v, more)); err == nil {
 				text = string(b)
 			}
 		}
@@ -58,39 +61,51 @@ func (a *App) keep(raw []byte) string {
 		}
 		return r
 	}, strings.ToValidUTF8(text, ""))
-	return clip(a.mask(text), keptBytes)
+	return clip(a.mask(text, more...), keptBytes)
 }
 
-func (a *App) hide(v any) any {
+func (a *App) hide(v any, more []string) any {
 	switch x := v.(type) {
+	case string: // here, where no escape of JSON stands between a secret and its mask
+		return a.mask(x, more...)
 	case map[string]any:
 		for k := range x {
 			if secretMembers[strings.ToLower(k)] || a.Pack.redact[k] {
 				x[k] = masked
 			} else {
-				x[k] = a.hide(x[k])
+				x[k] = a.hide(x[k], more)
 			}
 		}
 	case []any:
 		for i := range x {
-			x[i] = a.hide(x[i])
+			x[i] = a.hide(x[i], more)
 		}
 	}
 	return v
 }
 
-// mask replaces every secret of the app in a text, in its plain and its URL forms.
-func (a *App) mask(s string) string {
-	for _, v := range a.Secrets {
+// mask replaces every secret of the app, and more of them, in a text: plain, as URLs write them, and as JSON and Go quote
+// them. The longest goes first, so that nothing is left of one that begins like another.
+func (a *App) mask(s string, more ...string) string {
+	var forms []string
+	for _, v := range append(slices.Collect(maps.Values(a.Secrets)), more...) {
 		if v == "" {
 			continue
 		}
-		for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v)} {
-			s = strings.ReplaceAll(s, form, masked)
+		forms = append(forms, v, url.QueryEscape(v), url.PathEscape(v), inner(strconv.Quote(v)))
+		if j, err := json.Marshal(v); err == nil {
+			forms = append(forms, inner(string(j)))
 		}
+	}
+	slices.SortFunc(forms, func(x, y string) int { return len(y) - len(x) })
+	for _, f := range slices.Compact(forms) {
+		s = strings.ReplaceAll(s, f, masked)
 	}
 	return s
 }
+
+// inner is a quoted text without its quotes.
+func inner(quoted string) string { return quoted[1 : len(quoted)-1] }
 
 func clip(s string, n int) string {
 	if len(s) <= n {

@@ -22,8 +22,9 @@ const maxAnswer = 1 << 20
 // exchange is the whole way of one request. The variables of the answer come back for reading operations.
 func (r *Runner) exchange(ctx context.Context, app *App, op hub.Operation, in Input) (Answer, map[string]any) {
 	a := Answer{Class: Refused}
+	credential := "" // as it went out, should the app send it back
 	end := func(c Class, reason, note string) (Answer, map[string]any) {
-		a.Class, a.Reason, a.Note, a.At = c, reason, clip(note, 300), r.now()
+		a.Class, a.Reason, a.Note, a.At = c, reason, clip(app.mask(note, credential), 300), r.now()
 		return a, nil
 	}
 	o := app.Pack.ops[op]
@@ -38,8 +39,9 @@ func (r *Runner) exchange(ctx context.Context, app *App, op hub.Operation, in In
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
 	req, _, err := o.render(ctx, app, vars, in.Key)
 	if err != nil {
-		return end(Refused, "internal_error", "the request cannot be built: "+app.mask(err.Error()))
+		return end(Refused, "internal_error", "the request cannot be built: "+err.Error())
 	}
+	_, credential, _ = strings.Cut(req.Header.Get("Authorization"), " ")
 	delete(vars, "secrets")
 	a.Request = app.mask(Request{Method: req.Method, URL: req.URL.String()}.String())
 	if err := r.rate(app).wait(ctx, r.now); err != nil {
@@ -61,7 +63,7 @@ func (r *Runner) exchange(ctx context.Context, app *App, op hub.Operation, in In
 		return end(lost(o.acting), "app_error", "the answer is larger than 1 MiB")
 	}
 	a.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), r.now())
-	a.Body = app.keep(raw)
+	a.Body = app.keep(raw, credential)
 	body, err := parseBody(resp.Header.Get("Content-Type"), raw)
 	if err != nil {
 		return end(lost(o.acting), "app_error", "the answer is no acceptable JSON: "+err.Error())
@@ -72,6 +74,7 @@ func (r *Runner) exchange(ctx context.Context, app *App, op hub.Operation, in In
 	}
 	vars["status"], vars["headers"], vars["body"] = int64(resp.StatusCode), headers, body
 	a.Class, a.Note = o.judge(vars)
+	a.Note = app.mask(a.Note, credential)
 	a.Reason, a.At = reason(a.Class, a.Status), r.now()
 	return a, vars
 }

@@ -67,7 +67,7 @@ func (r *Runner) Lookup(ctx context.Context, app *App, email string) ([]string, 
 	ids, err := idsOf(app.Pack.ops[hub.OpLookupAccount].found, vars)
 	switch {
 	case err != nil:
-		return nil, unreadable(a, "found", err)
+		return nil, unreadable(app, a, "found", err)
 	case len(ids) > 1:
 		a.Class, a.Reason = Refused, "ambiguous_subject"
 		a.Note = fmt.Sprintf("%d accounts have this address, and the first is not taken for the right one", len(ids))
@@ -84,7 +84,7 @@ func (r *Runner) Sessions(ctx context.Context, app *App, account string) ([]stri
 	}
 	ids, err := idsOf(app.Pack.ops[hub.OpListSessions].sessions, vars)
 	if err != nil {
-		return nil, unreadable(a, "sessions", err)
+		return nil, unreadable(app, a, "sessions", err)
 	}
 	return ids, a
 }
@@ -105,7 +105,7 @@ func (r *Runner) ReadBack(ctx context.Context, app *App, op hub.Operation, in In
 	if o.back.Use == hub.OpListSessions {
 		ids, err := idsOf(app.Pack.ops[hub.OpListSessions].sessions, vars)
 		if err != nil {
-			p.Answer = unreadable(a, "sessions", err)
+			p.Answer = unreadable(app, a, "sessions", err)
 			return p
 		}
 		list := make([]any, len(ids))
@@ -125,7 +125,7 @@ func (r *Runner) ReadBack(ctx context.Context, app *App, op hub.Operation, in In
 	}
 	proven, err := o.proven.Bool(vars)
 	if err != nil {
-		p.Answer = unreadable(a, "proven", err)
+		p.Answer = unreadable(app, a, "proven", err)
 		return p
 	}
 	p.Proven = proven
@@ -133,7 +133,7 @@ func (r *Runner) ReadBack(ctx context.Context, app *App, op hub.Operation, in In
 }
 
 // unreadable is a reading answer that came and did not hold what the pack promises.
-func unreadable(a Answer, rule string, err error) Answer {
-	a.Class, a.Reason, a.Note = Retry, "app_error", clip(fmt.Sprintf("the answer does not fit the pack's %s: %v", rule, err), 300)
+func unreadable(app *App, a Answer, rule string, err error) Answer {
+	a.Class, a.Reason, a.Note = Retry, "app_error", clip(app.mask(fmt.Sprintf("the answer does not fit the pack's %s: %v", rule, err)), 300)
 	return a
 }
