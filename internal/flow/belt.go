@@ -249,8 +249,8 @@ func (b *Belt) do(s *step, q *queue, w Work) {
 		case err != nil:
 			b.drop(w, err)
 		case again > 0 && !b.stopped:
-			again := again
-			time.AfterFunc(again, func() { b.putBack(s, q.key, w) })
+			later := w // w is the next work of this queue by then
+			time.AfterFunc(again, func() { b.putBack(s, q.key, later) })
 		default:
 			b.forget(w)
 		}

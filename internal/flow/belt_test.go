@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -165,6 +166,32 @@ func TestBeltTakesAJobThatComesBackAtOnce(t *testing.T) {
 		}
 		if len(b.held) != 0 {
 			t.Errorf("%d works are still held", len(b.held))
+		}
+	})
+}
+
+// A work that comes again is itself when it comes, though its place was taken by the next of its queue meanwhile.
+func TestBeltBringsTheSameWorkBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var visits []int64
+		b := NewBelt(Config{Jobs: &jobs{}, Steps: []Step{{Kind: "k", Limit: 1, PerKey: 1, Do: func(_ context.Context, w *Work) (time.Duration, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			visits = append(visits, w.Job.Seq)
+			if len(visits) == 1 {
+				return time.Second, nil
+			}
+			return 0, nil
+		}}}})
+		for i := range int64(3) { // before Run, so that they are one queue when the first begins
+			b.Take(Work{Job: hub.Job{Seq: i + 1, Kind: "k"}})
+		}
+		stop := run(t, b)
+		time.Sleep(5 * time.Second)
+		stop()
+		if want := []int64{1, 2, 3, 1}; !slices.Equal(visits, want) {
+			t.Errorf("visits %v, want %v", visits, want)
 		}
 	})
 }
