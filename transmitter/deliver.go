@@ -96,9 +96,9 @@ func (p *Pump) attempt(t try) answer {
 		if p.ctx.Err() != nil {
 			return answer{class: canceled, took: time.Since(begun)}
 		}
-		return answer{class: retry, reason: netReason(err), took: time.Since(begun)}
+		return answer{class: retry, reason: netReason(err, t.suit.header), took: time.Since(begun)}
 	}
-	a := read(resp)
+	a := read(resp, t.suit.header)
 	a.took = time.Since(begun)
 	return a
 }
@@ -125,7 +125,7 @@ func (p *Pump) sign(t try) error {
 }
 
 // read takes an answer apart and leaves the connection fit for the next request.
-func read(resp *http.Response) answer {
+func read(resp *http.Response, ours http.Header) answer {
 	defer resp.Body.Close()
 	a := answer{status: resp.StatusCode}
 	if a.status/100 == 2 { // 202 by RFC 8935 §2.2; any 2xx is taken (TX-170)
@@ -150,6 +150,7 @@ func read(resp *http.Response) answer {
 			a.reason += ": " + printable(wire.Description)
 		}
 	}
+	a.reason = hide(a.reason, ours)
 	if len(a.reason) > reasonSize {
 		a.reason = strings.ToValidUTF8(a.reason[:reasonSize], "") + "…"
 	}
@@ -201,7 +202,7 @@ func retryAfter(v string) time.Duration {
 }
 
 // netReason says what went wrong without the address, which may hold a secret path.
-func netReason(err error) string {
+func netReason(err error, ours http.Header) string {
 	var dns *net.DNSError
 	var op *net.OpError
 	switch {
@@ -214,11 +215,24 @@ func netReason(err error) string {
 	case errors.As(err, &op):
 		return "the connection broke: " + op.Err.Error()
 	}
-	text := printable(err.Error())
+	text := hide(printable(err.Error()), ours)
 	if len(text) > reasonSize {
 		text = strings.ToValidUTF8(text[:reasonSize], "") + "…"
 	}
 	return "no answer: " + text
+}
+
+// hide takes the receiver's own credential, which it may send back, out of a text that is logged and kept.
+func hide(text string, ours http.Header) string {
+	authorization := ours.Get("Authorization")
+	_, credential, found := strings.Cut(authorization, " ")
+	if !found {
+		credential = authorization
+	}
+	if credential == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, credential, "***")
 }
 
 // printable takes control characters out of text that the other side wrote.

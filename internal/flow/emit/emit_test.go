@@ -269,6 +269,34 @@ func TestWhatIsKeptAndNotSent(t *testing.T) {
 	req.Covers(t, "A34")
 }
 
+// What we show at the receipt endpoint is not kept where the endpoint sends it back.
+func TestCredentialSentBack(t *testing.T) {
+	const token = "the-token-at-the-idp"
+	for name, answer := range map[string]func(http.ResponseWriter){
+		"in the answer": func(w http.ResponseWriter) {
+			w.WriteHeader(400)
+			fmt.Fprintf(w, `{"err":"%s","description":"you sent Bearer %s","receipt_error":"%s"}`, token, token, token)
+		},
+		"as a status line": func(w http.ResponseWriter) {
+			if c, _, err := w.(http.Hijacker).Hijack(); err == nil {
+				fmt.Fprintf(c, "Bearer %s\r\n\r\n", token)
+				c.Close()
+			}
+		},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w) }))
+		o := newOffice(t, fmt.Sprintf(two, "final", "assertion", "per_target"))
+		o.sig.Order.Endpoint = srv.URL
+		o.actions = []*hub.Action{done("wiki", "7", "a1")}
+		row, _ := o.cutNow(t)
+		e := o.post(t.Context(), row, &Answer{Authorize: func(r *http.Request) error { r.Header.Set("Authorization", "Bearer "+token); return nil }})
+		srv.Close()
+		if strings.Contains(e.reason, token) || !strings.Contains(e.reason, "***") {
+			t.Errorf("%s: %s", name, e.reason)
+		}
+	}
+}
+
 // Each answer of the receipt endpoint has its one consequence (receipts design §6.5).
 func TestDelivery(t *testing.T) {
 	for name, tc := range map[string]struct {

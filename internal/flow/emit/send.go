@@ -123,9 +123,10 @@ func (o *Office) post(ctx context.Context, r *hub.Receipt, ans *Answer) end {
 			return end{reason: "our credential for this source cannot be had: " + err.Error()}
 		}
 	}
+	shown := req.Header.Get("Authorization")
 	resp, err := o.Client.Do(req)
 	if err != nil {
-		return end{reason: unreached(err)}
+		return end{reason: clip(hide(unreached(err), shown), 256)}
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 8<<10))
@@ -141,15 +142,27 @@ func (o *Office) post(ctx context.Context, r *hub.Receipt, ans *Answer) end {
 	e.reason = fmt.Sprintf("the receipt endpoint answered %d", resp.StatusCode)
 	var w stream.WireError
 	if strictjson.Unmarshal(body, &w) == nil && w.Err != "" {
-		e.reason += ": " + clip(w.Err, 64)
+		e.reason += ": " + clip(hide(w.Err, shown), 64)
 		if w.ReceiptError != "" {
-			e.reason += " (" + clip(w.ReceiptError, 64) + ")"
+			e.reason += " (" + clip(hide(w.ReceiptError, shown), 64) + ")"
 		}
 		if w.Description != "" {
-			e.reason += ", " + clip(strconv.QuoteToGraphic(w.Description), 256)
+			e.reason += ", " + clip(strconv.QuoteToGraphic(hide(w.Description, shown)), 256)
 		}
 	}
 	return e
+}
+
+// hide takes our credential, which the other side may send back, out of a text that is logged and kept.
+func hide(text, authorization string) string {
+	_, credential, found := strings.Cut(authorization, " ")
+	if !found {
+		credential = authorization
+	}
+	if credential == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, credential, "***")
 }
 
 // unreached says why nothing was answered, without the address, which may hold a credential.
@@ -161,7 +174,7 @@ func unreached(err error) string {
 	for u := errors.Unwrap(err); u != nil; u = errors.Unwrap(u) {
 		err = u
 	}
-	return "the receipt endpoint cannot be reached: " + clip(err.Error(), 200)
+	return "the receipt endpoint cannot be reached: " + err.Error()
 }
 
 // pause is the back-off after the n-th try, with jitter; a Retry-After above it is honoured up to an hour.

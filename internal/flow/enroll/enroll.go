@@ -220,7 +220,7 @@ func (e *Enroller) Do(ctx context.Context, job *hub.Job) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	default:
-		s.Error = reason(err)
+		s.Error = e.hide(ctx, tenant, src, reason(err))
 		s.Tries++
 		if src != nil {
 			s.Status = Failed
@@ -420,9 +420,37 @@ func reason(err error) string {
 			return fmt.Sprintf("%s %s://%s%s: %v", u.Op, parsed.Scheme, parsed.Host, parsed.Path, u.Err)
 		}
 	}
-	text := err.Error()
+	return err.Error()
+}
+
+// hide takes what we show there, and what we asked to be shown, out of a text that the other side may have written, and
+// cuts it short.
+func (e *Enroller) hide(ctx context.Context, tenant string, src *hub.Source, text string) string {
+	var secrets []*hub.Secret
+	if src != nil && src.Auth != nil {
+		secrets = append(secrets, src.Auth.Token)
+	}
+	if src != nil && src.PushAuth != nil {
+		secrets = append(secrets, src.PushAuth.AuthorizationHeader)
+	}
+	for _, ref := range secrets {
+		if ref == nil {
+			continue
+		}
+		value, err := e.Secret(ctx, tenant, ref)
+		if err != nil {
+			continue
+		}
+		_, credential, found := strings.Cut(value, " ")
+		if !found {
+			credential = value
+		}
+		if credential != "" {
+			text = strings.ReplaceAll(text, credential, "***")
+		}
+	}
 	if len(text) > 400 {
-		text = strings.ToValidUTF8(text[:400], "")
+		text = strings.ToValidUTF8(text[:400], "") + "…"
 	}
 	return text
 }

@@ -3,6 +3,7 @@ package enroll
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -235,5 +236,34 @@ func TestStreamNone(t *testing.T) {
 	}
 	if s, _ := Read(ctx, st, "default", "idp"); s.JWKSURI != p.URL+"/jwks.json" || s.StreamID != "" || len(p.creates) != 0 {
 		t.Errorf("%+v, %d creates", s, len(p.creates))
+	}
+}
+
+// What we show a transmitter, and what it shall show us, is not kept where it sends them back.
+func TestCredentialSentBack(t *testing.T) {
+	p := &peer{}
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasPrefix(r.URL.Path, "/.well-known") {
+			json.NewEncoder(w).Encode(map[string]any{"spec_version": "1_0", "issuer": p.URL, "jwks_uri": p.URL + "/jwks.json", "configuration_endpoint": p.URL + "/streams"})
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		w.WriteHeader(400)
+		w.Write([]byte(r.Header.Get("Authorization") + " " + string(body[max(0, strings.Index(string(body), "authorization_header")):])))
+	}))
+	t.Cleanup(p.Close)
+	src := p.source()
+	src.PushAuth = &hub.PushAuth{AuthorizationHeader: &hub.Secret{Stored: "push"}}
+	e, st := newEnroller(p, &src)
+	e.Secret = func(_ context.Context, _ string, s *hub.Secret) (string, error) {
+		return map[string]string{"t": "shown-there", "push": "Bearer shown-here"}[s.Stored], nil
+	}
+	if err := e.Do(t.Context(), &hub.Job{Key: "default/idp"}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Read(t.Context(), st, "default", "idp")
+	if err != nil || s.Status != Failed || strings.Contains(s.Error, "shown-") || !strings.Contains(s.Error, "***") {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
