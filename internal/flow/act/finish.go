@@ -38,6 +38,9 @@ func (r *run) finish(ctx context.Context) error {
 			return r.fail(ctx, "partial", "The account is disabled and its sessions have ended; tokens cannot be revoked there, and nothing bounds them.")
 		}
 	}
+	if r.silent() {
+		return r.final(ctx, hub.Unconfirmed, "", "")
+	}
 	switch {
 	case !acted && gone404(a.Name):
 		return r.final(ctx, hub.Skipped, "already_gone", "")
@@ -51,6 +54,11 @@ func (r *run) finish(ctx context.Context) error {
 		text = "Sessions from before the account was disabled could not be ended there, and may live again."
 	}
 	return r.final(ctx, hub.Succeeded, "done", text)
+}
+
+// silent reports that an operation was accepted by an app that will never tell whether it did it.
+func (r *run) silent() bool {
+	return slices.ContainsFunc(r.p.Did, func(d did) bool { return d.Class == connector.Accepted })
 }
 
 // endsAccess reports whether access granted before the action matters to it (design §2.4).
@@ -282,6 +290,9 @@ func (r *run) laterSteps(ctx context.Context) ([]*hub.Action, error) {
 				b.Attempts++
 				b.State, b.Reason = hub.Succeeded, "done"
 			}
+		}
+		if x.silent() {
+			b.State, b.Reason = hub.Unconfirmed, ""
 		}
 		if b.EffectiveBy != 0 && b.State == hub.Succeeded {
 			b.Reason = "done_with_residue"

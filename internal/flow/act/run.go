@@ -161,6 +161,17 @@ func (r *run) lookUp(ctx context.Context) (wait time.Duration, done bool, err er
 		a.Hidden = true
 		return 0, true, r.final(ctx, hub.Skipped, "no_such_subject", "")
 	}
+	if r.Protected != nil {
+		for _, id := range ids {
+			never, err := r.Protected(ctx, a.Tenant, a.App, id)
+			if err != nil {
+				return 0, true, err
+			}
+			if never {
+				return 0, true, r.fail(ctx, "policy_declined", "This person is protected and never acted on.")
+			}
+		}
+	}
 	r.p.LookedUp = true
 	a.Account = ids[0]
 	if len(ids) == 1 {
@@ -302,7 +313,8 @@ func (r *run) judged(ctx context.Context, op planned, ans connector.Answer) (out
 	case connector.Accepted:
 		p.Accepted, p.Fail = r.now(), 0
 		if !sees {
-			return gone, 0, r.final(ctx, hub.Unconfirmed, "", "")
+			// The app will never tell; what comes after it in the sequence is done all the same (design §2.4).
+			return goOn, 0, r.done(op, did{Op: op.Op, Class: ans.Class, Left: -1})
 		}
 		p.Phase, p.Why = delayed, "timed_out"
 		a.State = hub.Delayed

@@ -37,6 +37,9 @@ type Config struct {
 	Runner Runner
 	// App gives an app as it is set up now.
 	App func(ctx context.Context, tenant, name string) (*connector.App, error)
+	// Protected reports whether an account belongs to a person who is never acted on. It is asked where the account was
+	// found by a look-up: an app may know a person by addresses that nobody declared. Nil: nobody is protected.
+	Protected func(ctx context.Context, tenant, app, account string) (bool, error)
 	// Key gives the content address of an action, which is its idempotency key (receipts design §5.3).
 	Key func(sig *hub.Signal, a *hub.Action) string
 	// Next takes jobs that a commit made for us: of further accounts, and the cut of the receipt.
