@@ -240,9 +240,10 @@ func (s *Server) build() error {
 			}
 			return nil, hub.Errorf(hub.NotFound, "there is no app %s", name)
 		},
-		Changed: func(a *hub.Action) { s.metrics.Action(string(a.State)) },
-		Tried:   s.metrics.Attempt,
-		Poke:    func() { s.belt.Poke() },
+		Protected: s.protected,
+		Changed:   func(a *hub.Action) { s.metrics.Action(string(a.State)) },
+		Tried:     s.metrics.Attempt,
+		Poke:      func() { s.belt.Poke() },
 	})
 	s.door = ingest.New(ingest.Config{Store: s.store, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal,
 		Find: func(id string) *ingest.Source { return s.view.Load().receive[id] },

@@ -67,6 +67,27 @@ func (s *Server) act(ctx context.Context, w *flow.Work) (time.Duration, error) {
 	return s.worker.Do(ctx, &w.Job, it)
 }
 
+// protected reports whether an account at an app is declared at an identity with protect: never.
+func (s *Server) protected(ctx context.Context, tenant, app, account string) (bool, error) {
+	names, err := s.store.FindIdentityByAccount(ctx, tenant, app, account)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		id, err := s.store.Identity(ctx, tenant, name)
+		if hub.CodeOf(err) == hub.NotFound && err != nil {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if id.Protect == "never" {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // sendKey keeps the deliveries to one source in a queue of its own.
 func (s *Server) sendKey(ctx context.Context, w *flow.Work) (string, error) {
 	r, ok := w.Item.(*hub.Receipt)
