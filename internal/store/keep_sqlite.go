@@ -12,16 +12,15 @@ func (s *Store) keepRows(t *tx, ks []*keeping) error {
 	before := s.statements.Load()
 	defer func() { s.keepTrips.Add(s.statements.Load() - before) }()
 	var todo []*keeping
-	gens := map[string]int64{}
 	for _, k := range ks {
 		k.reset()
 		if k.out != nil && k.out.Generation != 0 {
-			g, known := gens[k.tenant]
+			g, known := s.gens[k.tenant]
 			if !known {
 				if _, err := t.one(`SELECT value FROM generation WHERE tenant = $1 AND kind = 'stream'`, []any{k.tenant}, &g); err != nil {
 					return err
 				}
-				gens[k.tenant] = g
+				s.gens[k.tenant] = g
 			}
 			if g != k.out.Generation {
 				if err := s.classify(t, k); err != nil {
@@ -195,22 +194,22 @@ func blob(b []byte) []byte {
 	return b
 }
 
-// sizes are the numbers of rows that statements of many rows have: few, so that each is compiled once.
-var sizes = [...]int{128, 64, 32, 16, 8, 4, 2, 1}
-
-// chunk gives the largest of sizes within n, which is at least 1.
+// chunk gives how many of n rows the next statement takes: all of a few, and of many a round number, so that the
+// statements that are kept compiled stay few.
 func chunk(n int) int {
-	for _, size := range sizes {
-		if n >= size {
-			return size
-		}
+	switch {
+	case n <= 32:
+		return n
+	case n < 128:
+		return n &^ 15
 	}
-	return 1
+	return 128
 }
 
 // insert writes rows with as few statements as there are chunks, and gives how many were written; each, where
 // not nil, reads what is RETURNING, and nothing is counted.
 func (t *tx) insert(into, tail string, rows [][]any, each func(scanFunc) error) (written int64, err error) {
+	head := "INSERT INTO " + into + " VALUES "
 	var args []any
 	for len(rows) > 0 {
 		n := chunk(len(rows))
@@ -223,7 +222,7 @@ func (t *tx) insert(into, tail string, rows [][]any, each func(scanFunc) error) 
 			args = append(args, r...)
 		}
 		rows = rows[n:]
-		query := valuesQuery(into, tail, width, n)
+		query := shape{head, tail, width, n}.text()
 		t.count()
 		if each == nil {
 			r, err := t.q.ExecContext(t.ctx, query, args...)
@@ -257,28 +256,21 @@ func (t *tx) insert(into, tail string, rows [][]any, each func(scanFunc) error) 
 	return written, nil
 }
 
-// shape is a statement of many rows.
+// shape is a statement of many rows: head, n tuples of width parameters, and tail.
 type shape struct {
-	into, tail string
+	head, tail string
 	width, n   int
 }
 
 var shapes sync.Map // shape to its text, which is long
 
-// valuesQuery builds INSERT INTO into VALUES (…), (…) tail.
-func valuesQuery(into, tail string, width, n int) string {
-	key := shape{into, tail, width, n}
-	if text, ok := shapes.Load(key); ok {
+func (s shape) text() string {
+	if text, ok := shapes.Load(s); ok {
 		return text.(string)
 	}
-	var b strings.Builder
-	b.WriteString("INSERT INTO ")
-	b.WriteString(into)
-	b.WriteString(" VALUES ")
-	b.WriteString(tuples(width, n))
-	b.WriteString(tail)
-	shapes.Store(key, b.String())
-	return b.String()
+	text := s.head + tuples(s.width, s.n) + s.tail
+	shapes.Store(s, text)
+	return text
 }
 
 // tuples gives n tuples of width parameters. They have no numbers: SQLite looks numbered ones up by name, one by

@@ -106,7 +106,7 @@ func (s *Store) ackRows(t *tx, as []*acks) error {
 			args := append(make([]any, 0, n+1), stream)
 			args = append(args, keys[:n]...)
 			keys = keys[n:]
-			k, err := t.exec(ackQuery[n], args...)
+			k, err := t.exec(shape{`DELETE FROM outbox WHERE stream = ? AND seq IN `, ``, n, 1}.text(), args...)
 			if err != nil {
 				return err
 			}
@@ -121,15 +121,6 @@ func (s *Store) ackRows(t *tx, as []*acks) error {
 	}
 	return nil
 }
-
-// ackQuery is the statement that removes so many rows of one stream.
-var ackQuery = func() map[int]string {
-	m := make(map[int]string, len(sizes))
-	for _, n := range sizes {
-		m[n] = `DELETE FROM outbox WHERE stream = ? AND seq IN ` + tuples(n, 1)
-	}
-	return m
-}()
 
 // delivered removes one row that may carry an order.
 func (s *Store) delivered(t *tx, o *transmitter.Outcome) error {

@@ -224,6 +224,7 @@ func (e *lite) runAll(t *tx, ops []*op) error {
 		if o.f == nil {
 			continue
 		}
+		clear(e.s.gens) // f may change streams; the keeps of this group are through
 		var err error
 		if o.err, err = e.savepoint(t, o.f); err != nil {
 			return err

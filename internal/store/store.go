@@ -49,6 +49,7 @@ type Store struct {
 	seqs   sequence
 	former straggling
 	open   map[string]*openStreams // by tenant
+	gens   map[string]int64        // generations of streams as committed; only SQLite's writer uses it
 
 	waiting    atomic.Int64
 	ops        atomic.Int64
@@ -101,7 +102,7 @@ func Open(ctx context.Context, url string, cfg Config) (*Store, error) {
 	}
 	var random [8]byte
 	rand.Read(random[:])
-	s := &Store{cfg: cfg, open: map[string]*openStreams{}, life: cfg.Node + "/" + hex.EncodeToString(random[:])}
+	s := &Store{cfg: cfg, open: map[string]*openStreams{}, gens: map[string]int64{}, life: cfg.Node + "/" + hex.EncodeToString(random[:])}
 	s.seqs.s = s
 	var err error
 	switch {

@@ -25,7 +25,11 @@ const (
 
 // readBody reads a JSON body within a limit: one media type, no coding, no surprise in length.
 func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
-	mt, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	var params map[string]string
+	mt, err := r.Header.Get("Content-Type"), error(nil)
+	if mt != "application/json" {
+		mt, params, err = mime.ParseMediaType(mt)
+	}
 	if cs := params["charset"]; err != nil || mt != "application/json" || cs != "" && !strings.EqualFold(cs, "utf-8") {
 		return nil, withStatus(http.StatusUnsupportedMediaType, hub.Errorf(hub.Invalid, "the body must be application/json"))
 	}
