@@ -92,6 +92,31 @@ func codes(r Report, level string) []string {
 	return out
 }
 
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// others are characters to put in place i of a token. A place has two: one near the character that is there (its lowest
+// or highest bit, its other case) and one that is foreign to the alphabet or splits a segment; which of them changes from
+// place to place. The last character of a segment, where base64url has bits without meaning, has them all.
+func others(token string, i int) []byte {
+	c := token[i]
+	if i+1 == len(token) || token[i+1] == '.' {
+		return []byte(strings.ReplaceAll(alphabet+`.="`, string(c), ""))
+	}
+	foreign := []byte(`A.="`)[i%4]
+	at := strings.IndexByte(alphabet, c)
+	if at < 0 { // a dot
+		return []byte(`A="`)
+	}
+	near := []byte{alphabet[at^1], alphabet[at^32], c ^ 0x20}[i%3]
+	if near == c || strings.IndexByte(alphabet, near) < 0 {
+		near = alphabet[at^1]
+	}
+	if foreign == c {
+		foreign = 'B'
+	}
+	return []byte{near, foreign}
+}
+
 // Every single-character change of an order or receipt token is noticed.
 func TestVerifySingleCharacterChanges(t *testing.T) {
 	req.Covers(t, "AR-9.1", "A5", "A6", "AR-10")
@@ -103,46 +128,38 @@ func TestVerifySingleCharacterChanges(t *testing.T) {
 	if r := Verify(data, nil, verifyTime); r.Exit != ExitFulfilled {
 		t.Fatalf("the file as it is: %s", r.Text())
 	}
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	for _, token := range []string{b.Orders[0].JWS, b.Receipts[0].JWS} {
-		original := parse(t, token)
-		offset := bytes.Index(data, []byte(token))
-		seen := map[int]int{}
-		for i := range len(token) {
-			c := token[i]
-			others := []byte{'A', '.', '=', '"'}
-			if at := strings.IndexByte(alphabet, c); at >= 0 {
-				others = append(others, alphabet[at^1], alphabet[at^32]) // lowest and highest bit
-			}
-			if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
-				others = append(others, c^0x20)
-			}
-			for _, x := range others {
-				if x == c {
-					continue
-				}
-				changed := bytes.Clone(data)
-				changed[offset+i] = x
-				got := Verify(changed, nil, verifyTime).Exit
-				seen[got]++
-				want := []int{ExitInvalid}
-				if u, err := set.Parse(string(changed[offset : offset+len(token)])); err == nil {
-					kid, iss := u.Header().KeyID, u.Claims().Issuer
-					switch {
-					case kid != original.Header().KeyID && kid != "" && u.Header().Algorithm == "EdDSA" && u.Header().Type == "secevent+jwt":
-						want = []int{ExitUndecidable}
-					case iss != original.Claims().Issuer:
-						want = []int{ExitInvalid, ExitUndecidable}
+	for name, token := range map[string]string{"order": b.Orders[0].JWS, "receipt": b.Receipts[0].JWS} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			original := parse(t, token)
+			offset := bytes.Index(data, []byte(token))
+			changed := bytes.Clone(data)
+			seen := map[int]int{}
+			for i := range len(token) {
+				for _, x := range others(token, i) {
+					changed[offset+i] = x
+					got := Verify(changed, nil, verifyTime).Exit
+					seen[got]++
+					want := []int{ExitInvalid}
+					if u, err := set.Parse(string(changed[offset : offset+len(token)])); err == nil {
+						kid, iss := u.Header().KeyID, u.Claims().Issuer
+						switch {
+						case kid != original.Header().KeyID && kid != "" && u.Header().Algorithm == "EdDSA" && u.Header().Type == "secevent+jwt":
+							want = []int{ExitUndecidable}
+						case iss != original.Claims().Issuer:
+							want = []int{ExitInvalid, ExitUndecidable}
+						}
+					}
+					if !slices.Contains(want, got) {
+						t.Fatalf("position %d, %q for %q: exit %d, want %v", i, x, token[i], got, want)
 					}
 				}
-				if !slices.Contains(want, got) {
-					t.Fatalf("position %d, %q for %q: exit %d, want %v", i, x, c, got, want)
-				}
+				changed[offset+i] = token[i]
 			}
-		}
-		if seen[ExitInvalid] < 4*len(token) || seen[ExitUndecidable] == 0 {
-			t.Errorf("exits seen: %v", seen)
-		}
+			if seen[ExitInvalid] < 2*len(token) || seen[ExitUndecidable] == 0 {
+				t.Errorf("exits seen: %v", seen)
+			}
+		})
 	}
 }
 
@@ -150,38 +167,39 @@ func TestVerifySingleCharacterChanges(t *testing.T) {
 func TestVerifySignatureChangesRS256ES256(t *testing.T) {
 	req.Covers(t, "A51", "A5")
 	for _, alg := range []set.Algorithm{set.RS256, set.PS256, set.ES256} {
-		key, err := set.GenerateKey(alg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		signer, err := set.NewSigner(alg, "r1", key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := evidenceFile(t)
-		token := sign(t, signer, example(t, "e1-receipt"))
-		b.Receipts[0].JWS = token
-		b.AddKeys(hub, signer.Public())
-		data, err := b.Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r := Verify(data, nil, verifyTime); r.Exit != ExitFulfilled {
-			t.Fatalf("%s: %s", alg, r.Text())
-		}
-		offset := bytes.Index(data, []byte(token))
-		for i := strings.LastIndexByte(token, '.'); i < len(token); i++ {
-			for _, x := range []byte("AQgw_z") {
-				if token[i] == x {
-					continue
-				}
-				changed := bytes.Clone(data)
-				changed[offset+i] = x
-				if r := Verify(changed, nil, verifyTime); r.Exit != ExitInvalid {
-					t.Fatalf("%s position %d: exit %d", alg, i, r.Exit)
-				}
+		t.Run(string(alg), func(t *testing.T) {
+			t.Parallel()
+			key, err := set.GenerateKey(alg)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
+			signer, err := set.NewSigner(alg, "r1", key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := smallFile(t)
+			token := sign(t, signer, parse(t, b.Receipts[0].JWS).Payload())
+			b.Receipts[0].JWS = token
+			b.AddKeys(hub, signer.Public())
+			data, err := b.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := Verify(data, nil, verifyTime); r.Exit != ExitFulfilled {
+				t.Fatalf("%s", r.Text())
+			}
+			offset := bytes.Index(data, []byte(token))
+			changed := bytes.Clone(data)
+			for i := strings.LastIndexByte(token, '.'); i < len(token); i++ {
+				for _, x := range others(token, i) {
+					changed[offset+i] = x
+					if r := Verify(changed, nil, verifyTime); r.Exit != ExitInvalid {
+						t.Fatalf("position %d, %q for %q: exit %d", i, x, token[i], r.Exit)
+					}
+				}
+				changed[offset+i] = token[i]
+			}
+		})
 	}
 }
 
