@@ -291,7 +291,7 @@ func waitFor(ctx context.Context, limit time.Duration, ok func() bool) bool {
 	return true
 }
 
-// trips reads from the hub's metrics how many SQL statements it took per signal.
+// trips reads from the hub's metrics how many SQL statements keeping took per signal.
 func (g *rig) trips(ctx context.Context, r *Result) {
 	statements, signals, err := g.metrics(ctx)
 	if err == nil && signals > 0 {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// metrics reads the hub's counters: SQL statements sent, and signals kept.
+// metrics reads the hub's counters: statements that keeping took (on PostgreSQL, round trips), and signals kept.
 func (g *rig) metrics(ctx context.Context) (statements, signals float64, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.hub.Admin+"/metrics", nil)
 	if err != nil {
@@ -30,7 +30,7 @@ func (g *rig) metrics(ctx context.Context) (statements, signals float64, err err
 			continue
 		}
 		switch {
-		case name == "countersign_store_statements_total":
+		case name == "countersign_store_keep_statements_total":
 			statements += v
 		case strings.HasPrefix(name, "countersign_signals_total{") && strings.Contains(name, `"new"`):
 			signals += v

@@ -114,6 +114,9 @@ func (s *Server) lookOut(ctx context.Context) error {
 		for _, kind := range []string{"process", "act", "cut", "send", "enroll"} {
 			s.metrics.Jobs(kind, s.belt.Waiting(kind))
 		}
+		if round%5 == 0 {
+			s.countOutbox(ctx)
+		}
 		g, err := s.store.Generation(ctx, s.tenant)
 		if err != nil {
 			continue
@@ -125,6 +128,24 @@ func (s *Server) lookOut(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// countOutbox shows how many tokens wait for their receivers.
+func (s *Server) countOutbox(ctx context.Context) {
+	rows := s.store.Transmitter(s.tenant, s.vault)
+	streams, err := rows.Waiting(ctx)
+	if err != nil {
+		return
+	}
+	var n int64
+	for _, key := range streams {
+		c, err := rows.Counts(ctx, key)
+		if err != nil {
+			return
+		}
+		n += int64(c.Waiting)
+	}
+	s.metrics.Outbox(n)
 }
 
 // Ready says whether work can be taken: the store answers and the flow runs.

@@ -143,6 +143,10 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 	if s.store, err = store.Open(ctx, s.prepared.Database, store.Config{CommitDelay: o.CommitDelay, Now: s.now, Node: s.node, Stop: s.pass, Log: s.log}); err != nil {
 		return nil, err
 	}
+	s.metrics.Store(func() telemetry.StoreCounts {
+		c := s.store.Stats()
+		return telemetry.StoreCounts{Operations: c.Ops, Statements: c.Statements, KeepTrips: c.KeepTrips, Commits: c.Commits, Waiting: c.Waiting}
+	})
 	master, made, err := vault.Master(vault.Source{File: s.cfg.MasterKey.File, Env: s.cfg.MasterKey.Env, Made: s.cfg.MasterPath()})
 	if err != nil {
 		return nil, hub.Errorf(hub.Invalid, "%w", err)

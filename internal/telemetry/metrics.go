@@ -21,8 +21,6 @@ type Metrics struct {
 	delivered *prometheus.CounterVec
 	outbox    prometheus.Gauge
 	jobs      *prometheus.GaugeVec
-	batchOps  prometheus.Histogram
-	batchTime prometheus.Histogram
 	requests  *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
 }
@@ -47,10 +45,6 @@ func NewMetrics(version string) *Metrics {
 			Help: "Tokens that wait for their receiver."}),
 		jobs: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_jobs",
 			Help: "Jobs that wait or run, by kind."}, []string{"kind"}),
-		batchOps: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "countersign_store_batch_operations",
-			Help: "Operations in one commit of the writer.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256}}),
-		batchTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "countersign_store_batch_seconds",
-			Help: "Time of one commit of the writer.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "countersign_http_requests_total",
 			Help: "Requests by listener, route and status."}, []string{"listener", "route", "status"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "countersign_http_request_seconds",
@@ -58,7 +52,7 @@ func NewMetrics(version string) *Metrics {
 	}
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_build_info", Help: "Always 1; the label says the version."}, []string{"version"})
 	info.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.signals, m.refusals, m.actions, m.attempts, m.receipts, m.delivered, m.outbox, m.jobs, m.batchOps, m.batchTime, m.requests, m.latency, info,
+	m.registry.MustRegister(m.signals, m.refusals, m.actions, m.attempts, m.receipts, m.delivered, m.outbox, m.jobs, m.requests, m.latency, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -111,7 +105,7 @@ func (m *Metrics) Delivery(result string) {
 }
 
 // Outbox sets how many tokens wait for their receiver.
-func (m *Metrics) Outbox(rows int) {
+func (m *Metrics) Outbox(rows int64) {
 	if m != nil {
 		m.outbox.Set(float64(rows))
 	}
@@ -124,12 +118,31 @@ func (m *Metrics) Jobs(kind string, n int) {
 	}
 }
 
-// Batch records one commit of the store's writer.
-func (m *Metrics) Batch(ops int, took time.Duration) {
-	if m != nil {
-		m.batchOps.Observe(float64(ops))
-		m.batchTime.Observe(took.Seconds())
+// StoreCounts is what the store did since it was opened.
+type StoreCounts struct {
+	Operations int64 // writes answered
+	Statements int64 // of the write path
+	KeepTrips  int64 // those that keeping signals took
+	Commits    int64
+	Waiting    int64 // writes that wait or run
+}
+
+// Store makes the store's own counters readable; read is called at each scrape.
+func (m *Metrics) Store(read func() StoreCounts) {
+	if m == nil {
+		return
 	}
+	counter := func(name, help string, of func(StoreCounts) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(of(read())) })
+	}
+	m.registry.MustRegister(
+		counter("countersign_store_operations_total", "Writes answered.", func(c StoreCounts) int64 { return c.Operations }),
+		counter("countersign_store_statements_total", "Statements of the write path; on PostgreSQL, round trips.", func(c StoreCounts) int64 { return c.Statements }),
+		counter("countersign_store_keep_statements_total", "Those of them that keeping signals took.", func(c StoreCounts) int64 { return c.KeepTrips }),
+		counter("countersign_store_commits_total", "Transactions committed.", func(c StoreCounts) int64 { return c.Commits }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "countersign_store_waiting", Help: "Writes that wait or run."},
+			func() float64 { return float64(read().Waiting) }),
+	)
 }
 
 // Wrap counts the requests of a listener. The route is the pattern that the inner mux matched, so

@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 )
 
 func scrape(t *testing.T, m *Metrics) string {
@@ -33,7 +32,9 @@ func TestMetrics(t *testing.T) {
 	m.Delivery("retry")
 	m.Outbox(7)
 	m.Jobs("act", 3)
-	m.Batch(16, 2*time.Millisecond)
+	m.Store(func() StoreCounts {
+		return StoreCounts{Operations: 16, Statements: 4, KeepTrips: 3, Commits: 2, Waiting: 1}
+	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /signals/{id}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) })
 	h := m.Wrap("admin", mux)
@@ -45,7 +46,8 @@ func TestMetrics(t *testing.T) {
 		`countersign_signals_total{door="push",result="new"} 2`, `countersign_signals_total{door="api",result="repeat"} 1`,
 		`countersign_refusals_total{err="invalid_issuer"} 1`, `countersign_actions_total{state="succeeded"} 1`, `countersign_attempts_total{class="done"} 1`,
 		`countersign_receipts_total{state="accepted"} 1`, `countersign_deliveries_total{result="retry"} 1`, `countersign_outbox_rows 7`, `countersign_jobs{kind="act"} 3`,
-		`countersign_store_batch_operations_sum 16`, `countersign_build_info{version="1.2"} 1`,
+		`countersign_store_operations_total 16`, `countersign_store_statements_total 4`, `countersign_store_keep_statements_total 3`, `countersign_store_commits_total 2`, `countersign_store_waiting 1`,
+		`countersign_build_info{version="1.2"} 1`,
 		`countersign_http_requests_total{listener="admin",route="GET /signals/{id}",status="404"} 2`,
 		`countersign_http_requests_total{listener="admin",route="none",status="404"} 1`,
 	} {
@@ -59,7 +61,7 @@ func TestMetrics(t *testing.T) {
 func TestNilMetrics(t *testing.T) {
 	var m *Metrics
 	m.Signal("push", "new")
-	m.Batch(1, time.Second)
+	m.Store(nil)
 	rec := httptest.NewRecorder()
 	m.Wrap("x", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
 	if rec.Code != 204 {
