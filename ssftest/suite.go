@@ -424,8 +424,8 @@ func suiteDone(t *testing.T, s transmitter.Store) {
 	d := enqueue(t, s, 4, row(st, 4))
 	outcomes := []transmitter.Outcome{
 		{Stream: st.Key, Seq: c.Rows[0].Seq, Dead: true, Status: 400, Reason: "HTTP 400 invalid_request: no", At: 123},
-		{Stream: st.Key, Seq: a.Rows[0].Seq, Status: 202, At: 124},
-		{Stream: other.Key, Seq: a.Rows[1].Seq, Status: 202, At: 124},
+		{Stream: st.Key, Seq: a.Rows[0].Seq, Plain: true, Status: 202, At: 124},
+		{Stream: other.Key, Seq: a.Rows[1].Seq, Plain: true, Status: 202, At: 124},
 		{Stream: st.Key, Seq: b.Rows[0].Seq, Status: 202, At: 125},
 	}
 	for range 2 { // a second time changes nothing

@@ -15,6 +15,7 @@ import (
 	"countersign/receipt"
 	"countersign/set"
 	"countersign/ssftest"
+	"countersign/subject"
 	"countersign/transmitter"
 )
 
@@ -222,6 +223,36 @@ func TestOrdersGoOnlyWhereReceiptsAreActive(t *testing.T) {
 		t.Error("a payload with a directive inside left the house")
 	}
 	req.Covers(t, "AR-§4", "A35")
+}
+
+// Who has checked a message is spared a second look, except at what must never leave inside a payload.
+func TestACheckedMessageIsNotReadAgain(t *testing.T) {
+	x := newTransmitter(t, newConfig(new(transmitter.Memory)))
+	m := message("alice")
+	id, err := subject.Parse(m.SubID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Checked = &id
+	fast, _, err := x.Plan(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Checked = nil
+	slow, _, err := x.Plan(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fast.Event.Subject != slow.Event.Subject || fast.Event.Type != slow.Event.Type {
+		t.Errorf("checked before: %+v, checked here: %+v", fast.Event, slow.Event)
+	}
+	name := receipt.Default().Directive
+	for _, spelling := range []string{name, "\\u0068" + name[1:]} { // h, and h written otherwise
+		m.Checked, m.Payload = &id, json.RawMessage(`{"`+spelling+`":{}}`)
+		if _, _, err := x.Plan(t.Context(), m); err == nil {
+			t.Errorf("a payload with %s inside left the house", spelling)
+		}
+	}
 }
 
 func TestReceiptIsAccepted(t *testing.T) {
