@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"testing"
 
 	"countersign/internal/hub"
@@ -33,5 +34,38 @@ protect: never
 	}
 	if n := w.sites["wiki"].Live("1"); n != 0 {
 		t.Errorf("somebody else has %d sessions left, want 0", n)
+	}
+}
+
+// One address is one address, also where its quoted part looks like several: nobody else is looked up.
+func TestAddressThatHoldsOthers(t *testing.T) {
+	w := newWorld(t)
+	w.apply(docWiki + docRaw + docPolicy + `---
+kind: identity
+name: boss
+emails: [bob@example.test]
+protect: never
+`)
+	w.sites["wiki"].SignInAs("1")
+	w.sites["wiki"].SignInAs("2")
+	for jti, space := range map[string]string{"space": " ", "tab": "\t", "wide": "\u3000"} {
+		sub, err := json.Marshal(map[string]string{"format": "email", "email": `"x` + space + "bob@example.test" + space + "alice@example.test" + space + `y"@evil.example`})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, _ := w.push("raw", w.sign(jti, string(sub), nil))
+		if status == 400 {
+			continue // a subject that is refused harms nobody
+		}
+		for _, a := range w.actions(w.signal("raw", jti, hub.SignalDone, hub.SignalUnresolved)) {
+			if a.Attempts > 0 || a.Account != "" {
+				t.Errorf("%s: acted on account %q", jti, a.Account)
+			}
+		}
+	}
+	for _, id := range []string{"1", "2"} {
+		if n := w.sites["wiki"].Live(id); n != 1 {
+			t.Errorf("account %s has %d sessions left, want 1", id, n)
+		}
 	}
 }

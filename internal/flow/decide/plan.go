@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"countersign/internal/hub"
 )
@@ -88,10 +89,16 @@ func (d *decider) targets(app App) []target {
 			out = append(out, target{app: app, account: a.ID})
 		}
 	}
-	if len(out) == 0 && app.Match == "email" && len(id.Emails) > 0 {
-		out = append(out, target{app: app, email: strings.Join(id.Emails, " ")})
+	if emails := askable(id.Emails); len(out) == 0 && app.Match == "email" && len(emails) > 0 {
+		out = append(out, target{app: app, email: strings.Join(emails, " ")})
 	}
 	return out
+}
+
+// askable are the addresses that an app is asked for. One with white space in its quoted part is not: an action writes
+// its addresses one after the other, and such a one would read as several, of other people.
+func askable(emails []string) []string {
+	return slices.DeleteFunc(slices.Clone(emails), func(e string) bool { return strings.ContainsFunc(e, unicode.IsSpace) })
 }
 
 func (d *decider) apps(at hub.Places, all bool) []App {
