@@ -25,18 +25,16 @@ import (
 
 // floors collects slices of the machine's own rates, taken between slices of load.
 type floors struct {
-	alg     string
 	sign    []float64
 	signCPU []float64 // CPU microseconds of one signature
 	http    []float64
 	fsync   float64
 	key     crypto.Signer
-	dir     string
 	push    func() error
 }
 
 func newFloors(alg, dir, pushURL string, roots *x509.CertPool) (*floors, error) {
-	f := &floors{alg: alg, dir: dir}
+	f := new(floors)
 	var err error
 	switch alg {
 	case "RS256", "":

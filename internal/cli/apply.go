@@ -14,7 +14,6 @@ import (
 
 	"countersign/internal/hub"
 	"countersign/internal/resource"
-	"countersign/internal/yaml"
 )
 
 // applyFlags are those of apply; serve --apply sets some of them.
@@ -131,17 +130,13 @@ func (a *App) readFile(name, secretsDir string, secrets map[string]string) ([]js
 	if err != nil {
 		return nil, hub.Errorf(hub.Invalid, "%w", err)
 	}
-	parsed, err := yaml.Documents(data)
+	parsed, err := resource.DecodeAll(data)
 	if err != nil {
 		return nil, hub.Errorf(hub.Invalid, "%s: %w", name, err)
 	}
 	local := &localFiles{env: a.Env, dir: dir, secretsDir: secretsDir, secrets: secrets}
 	var docs []json.RawMessage
-	for _, doc := range parsed {
-		r, err := resource.Decode(doc)
-		if err != nil {
-			return nil, hub.Errorf(hub.Invalid, "%s: %w", name, err)
-		}
+	for _, r := range parsed {
 		if err := local.resolve(&r); err != nil {
 			return nil, hub.Errorf(hub.Invalid, "%s: %s %s: %w", name, r.Kind, r.Name, err)
 		}

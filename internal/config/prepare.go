@@ -27,7 +27,6 @@ const (
 // Prepared is what Prepare found or made.
 type Prepared struct {
 	Certificate *tls.Certificate // nil where both listeners speak plain http
-	CertPath    string           // of the self-signed certificate; empty where one was given
 	Database    string           // for store.Open: "sqlite:PATH" or "postgres://…"
 	Notes       []string         // sentences for the operator: what was made, what to change before others rely on it
 }
@@ -56,7 +55,6 @@ func (c *Config) Prepare(now time.Time) (*Prepared, error) {
 		if err != nil {
 			return nil, fmt.Errorf("self-signed certificate: %w", err)
 		}
-		p.CertPath = certPath
 		if made {
 			p.Notes = append(p.Notes, "made a self-signed certificate for localhost in "+certPath+"; set public_url and tls before other systems call")
 		} else {

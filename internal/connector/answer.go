@@ -47,7 +47,6 @@ type Answer struct {
 	Request    string        // method and path, secrets masked
 	Note       string        // one line for people: which rule judged it, or what went wrong
 	Body       string        // the answer's text as kept: at most 2 KiB, secrets and declared fields masked
-	At         time.Time     // when the answer was judged
 }
 
 // Input is what one operation acts on.

@@ -24,7 +24,7 @@ func (r *Runner) exchange(ctx context.Context, app *App, op hub.Operation, in In
 	a := Answer{Class: Refused}
 	credential := "" // as it went out, should the app send it back
 	end := func(c Class, reason, note string) (Answer, map[string]any) {
-		a.Class, a.Reason, a.Note, a.At = c, reason, clip(app.mask(note, credential), 300), r.now()
+		a.Class, a.Reason, a.Note = c, reason, clip(app.mask(note, credential), 300)
 		return a, nil
 	}
 	o := app.Pack.ops[op]
@@ -75,7 +75,7 @@ func (r *Runner) exchange(ctx context.Context, app *App, op hub.Operation, in In
 	vars["status"], vars["headers"], vars["body"] = int64(resp.StatusCode), headers, body
 	a.Class, a.Note = o.judge(vars)
 	a.Note = app.mask(a.Note, credential)
-	a.Reason, a.At = reason(a.Class, a.Status), r.now()
+	a.Reason = reason(a.Class, a.Status)
 	return a, vars
 }
 

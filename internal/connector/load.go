@@ -17,21 +17,21 @@ type Packs struct{ byID map[string]*Pack }
 // add packs and never replace an embedded one.
 func Load(embedded fs.FS, dir string) (*Packs, error) {
 	p := &Packs{byID: map[string]*Pack{}}
-	if err := p.add(embedded, "embedded packs", true); err != nil {
+	if err := p.add(embedded, "embedded packs"); err != nil {
 		return nil, err
 	}
 	if dir != "" {
 		if _, err := os.Stat(dir); err != nil {
 			return nil, fmt.Errorf("packs: %w", err)
 		}
-		if err := p.add(os.DirFS(dir), dir, false); err != nil {
+		if err := p.add(os.DirFS(dir), dir); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-func (p *Packs) add(from fs.FS, where string, embedded bool) error {
+func (p *Packs) add(from fs.FS, where string) error {
 	entries, err := fs.ReadDir(from, ".")
 	if err != nil {
 		return fmt.Errorf("%s: %w", where, err)
@@ -59,7 +59,6 @@ func (p *Packs) add(from fs.FS, where string, embedded bool) error {
 		if before := p.byID[pack.ID]; before != nil {
 			return fmt.Errorf("%s: the pack %s is part of the program and cannot be replaced: give yours another id", at, pack.ID)
 		}
-		pack.Embedded = embedded
 		p.byID[pack.ID] = pack
 	}
 	return nil

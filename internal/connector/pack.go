@@ -19,8 +19,6 @@ type Pack struct {
 	Links []string
 	// Checked says when and how the pack was last compared with the product: run, recorded or documented.
 	Checked Checked
-	// Embedded reports that the pack is part of the program and not of the operator's folder.
-	Embedded bool
 
 	settings, secrets []Field
 	auth              auth

@@ -91,7 +91,7 @@ func (r *Runner) Sessions(ctx context.Context, app *App, account string) ([]stri
 
 // ReadBack looks once whether op took effect, in the way the pack declares. Waiting is the caller's.
 func (r *Runner) ReadBack(ctx context.Context, app *App, op hub.Operation, in Input) Proof {
-	none := Proof{Left: -1, Answer: Answer{Class: Refused, Reason: "not_supported", Note: "the pack has no read-back for this operation", At: r.now()}}
+	none := Proof{Left: -1, Answer: Answer{Class: Refused, Reason: "not_supported", Note: "the pack has no read-back for this operation"}}
 	o := app.Pack.ops[op]
 	if o == nil || o.back == nil {
 		return none

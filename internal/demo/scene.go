@@ -169,7 +169,7 @@ func (sc *scene) signIn(ctx context.Context) error {
 	}{
 		{"alice", "browser 1", sc.wiki}, {"alice", "browser 2", sc.wiki}, {"alice", "browser 1", sc.crm}, {"alice", "browser 1", sc.forum}, {"bob", "browser 1", sc.wiki},
 	} {
-		b := stage.NewBrowser(who.person, who.label, sc.ca.Pool())
+		b := stage.NewBrowser(who.person, sc.ca.Pool())
 		if err := b.SignIn(ctx, who.site.URL(), who.person+"@example.test", password); err != nil {
 			return err
 		}

@@ -12,9 +12,6 @@ const (
 	PrefixDecision = "dec"
 	PrefixAction   = "act"
 	PrefixReceipt  = "rct"
-	PrefixStream   = "str"
-	PrefixIdentity = "idn"
-	PrefixAttempt  = "att"
 	PrefixToken    = "tok"
 )
 

@@ -17,14 +17,13 @@ import (
 // Browser is somebody's browser: it signs in, keeps cookies and opens pages. It knows no hub.
 type Browser struct {
 	Person string
-	Label  string // such as "browser 1"
 	client *http.Client
 }
 
 // NewBrowser makes a browser with an empty cookie jar that trusts roots.
-func NewBrowser(person, label string, roots *x509.CertPool) *Browser {
+func NewBrowser(person string, roots *x509.CertPool) *Browser {
 	jar, _ := cookiejar.New(nil)
-	return &Browser{Person: person, Label: label, client: &http.Client{
+	return &Browser{Person: person, client: &http.Client{
 		Jar: jar, Timeout: 10 * time.Second,
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -85,6 +84,3 @@ func (b *Browser) Token(ctx context.Context, site string) (string, error) {
 	}
 	return strings.TrimSpace(string(body)), nil
 }
-
-// Close drops idle connections.
-func (b *Browser) Close() { b.client.CloseIdleConnections() }

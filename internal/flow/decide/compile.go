@@ -107,11 +107,6 @@ func NewSet(policies ...*Compiled) *Set {
 	return s
 }
 
-// Covers reports whether a policy that enforces is about an event type from a source.
-func (s *Set) Covers(eventType, source string) bool {
-	return slices.ContainsFunc(s.policies, func(c *Compiled) bool { return c.enforces() && c.types[eventType] && c.listens(source) })
-}
-
 func (c *Compiled) enforces() bool { return c.Policy.Mode == "" || c.Policy.Mode == "enforce" }
 
 func (c *Compiled) listens(source string) bool {
