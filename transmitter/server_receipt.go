@@ -17,6 +17,9 @@ import (
 // receiptSkew is how far ahead of our clock a receipt may be (receipts design §6.2, check 4).
 const receiptSkew = 120
 
+// maxJTI bounds what a receipt is found by; no store can index more.
+const maxJTI = 1024
+
 // takeReceipt answers POST on the receipt endpoint: checks 1 to 8 of receipts design §6.2 and the sequence rules of
 // §6.3. 202 means that the receipt is kept, or was kept before.
 func (s *Server) takeReceipt(w http.ResponseWriter, r *http.Request) {
@@ -57,6 +60,9 @@ func (s *Server) acceptReceipt(ctx context.Context, c Caller, compact string) (*
 		return receipt.NewProblem(receipt.CodeMalformed, "the body is not a security event token"), nil
 	}
 	claims := u.Claims()
+	if len(claims.ID) > maxJTI {
+		return receipt.NewProblem(receipt.CodeMalformed, "jti is longer than 1024 bytes"), nil
+	}
 	algorithms := s.algorithms()
 	if p := receipt.CheckForm(u, s.cfg.Vocabulary, algorithms); p != nil { // check 2
 		return p, nil

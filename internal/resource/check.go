@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"countersign/internal/hub"
 	"countersign/internal/yaml"
@@ -144,8 +145,8 @@ func checkApp(doc yaml.Doc, a *hub.App) error {
 func checkIdentity(doc yaml.Doc, id *hub.Identity) error {
 	for i, e := range id.Emails {
 		at := fmt.Sprintf("emails[%d]", i)
-		if a, err := mail.ParseAddress(e); err != nil || a.Address != e || a.Name != "" || strings.ContainsAny(e, " \t") {
-			return doc.Errorf(at, "%q is no e-mail address", e)
+		if a, err := mail.ParseAddress(e); err != nil || a.Address != e || a.Name != "" || strings.ContainsFunc(e, unicode.IsSpace) || len(e) > 320 {
+			return doc.Errorf(at, "%.80q is no e-mail address", e)
 		}
 		id.Emails[i] = subject.CanonicalEmail(e)
 	}

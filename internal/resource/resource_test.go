@@ -103,6 +103,8 @@ func TestRefusals(t *testing.T) {
 
 		{"ask", identity + "protect: ask\n", "line 4:1: protect: ask is not acted on by this version"},
 		{"email", identity + "emails: [alice]\n", `line 4:10: "alice" is no e-mail address`},
+		{"email of two words", identity + "emails: ['\"a b\"@example.test']\n", "is no e-mail address"},
+		{"email without end", identity + "emails: [" + strings.Repeat("a", 400) + "@example.test]\n", "is no e-mail address"},
 		{"number id", identity + "accounts: [{at: crm, id: 0017}]\n", "0017 is a number to YAML and text is wanted here: quote it"},
 
 		{"poll", source + "delivery: poll\n", "delivery: poll is not acted on by this version: write delivery: push"},

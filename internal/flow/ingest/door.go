@@ -84,6 +84,9 @@ func New(c Config) *Door {
 // againAfter is how long a repeated order waits before its receipt is sent once more (receipts design §6.1).
 const againAfter = time.Minute
 
+// maxJTI bounds what a row is found by: a longer one would be no error of the sender's that trying again mends.
+const maxJTI = 1024
+
 // keep turns a verified token into a signal, and keeps it.
 func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error {
 	if v.StreamEvent {
@@ -99,6 +102,9 @@ func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error 
 	}
 	now := d.Now()
 	c := v.Token.Claims()
+	if len(c.ID) > maxJTI {
+		return &receiver.Refusal{Description: "jti is longer than 1024 bytes"}
+	}
 	sig := &hub.Signal{ID: hub.NewID(hub.PrefixSignal, now), Tenant: s.Tenant, Source: s.Name, Door: "push",
 		Issuer: c.Issuer, JTI: c.ID, IssuedAt: c.IssuedAt, TXN: c.TXN, EventType: v.Event.Type, SubID: c.SubID, Event: v.Event.Payload,
 		SetHash: v.Token.Address(), Token: v.Token.Compact(), Received: hub.At(now), State: hub.SignalReceived}
