@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"countersign/internal/hub"
@@ -23,7 +24,8 @@ type Config struct {
 	Receive func(w http.ResponseWriter, r *http.Request, id string)
 	// Ready reports that requests can be taken; before that everything is 503. Nil: always.
 	Ready func() bool
-	// InFlight is how many requests are worked on at once; more are turned away with 503. Zero: 1024.
+	// InFlight is how many requests are worked on at once; more are turned away with 503. Zero: 1024. One receive
+	// address has at most half of them, so that a sender whose bodies stall does not shut the others out.
 	InFlight int
 	// Proxies are the networks that may speak to this listener, where one ends TLS for us; empty: anybody.
 	Proxies []netip.Prefix
@@ -34,6 +36,9 @@ type Door struct {
 	Config
 	slots chan struct{}
 	mux   *http.ServeMux
+
+	mu sync.Mutex
+	at map[string]int // requests under way, by receive id
 }
 
 // ReceivePath is the path of a receive address without its id.
@@ -44,8 +49,8 @@ func New(c Config) *Door {
 	if c.InFlight == 0 {
 		c.InFlight = 1024
 	}
-	d := &Door{Config: c, slots: make(chan struct{}, c.InFlight), mux: http.NewServeMux()}
-	d.mux.HandleFunc(ReceivePath+"{id}", func(w http.ResponseWriter, r *http.Request) { d.Receive(w, r, r.PathValue("id")) })
+	d := &Door{Config: c, slots: make(chan struct{}, c.InFlight), mux: http.NewServeMux(), at: map[string]int{}}
+	d.mux.HandleFunc(ReceivePath+"{id}", d.receive)
 	// Some receivers' libraries ask for a status below the address. There is none, and it costs nothing.
 	d.mux.HandleFunc(ReceivePath+"{id}/{rest...}", http.NotFound)
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { d.Streams.ServeHTTP(w, r) })
@@ -70,6 +75,29 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.mux.ServeHTTP(w, r)
+}
+
+// receive answers a push, or turns it away while its address has as many under way as it may have.
+func (d *Door) receive(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	d.mu.Lock()
+	full := d.at[id] >= max(1, d.InFlight/2)
+	if !full {
+		d.at[id]++
+	}
+	d.mu.Unlock()
+	if full {
+		busy(w, "too many requests are under way at this address")
+		return
+	}
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.at[id]--; d.at[id] == 0 {
+			delete(d.at, id)
+		}
+	}()
+	d.Receive(w, r, id)
 }
 
 func busy(w http.ResponseWriter, why string) {

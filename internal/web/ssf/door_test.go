@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"sync"
 	"testing"
 
 	"countersign/internal/hub"
@@ -68,6 +69,39 @@ func TestPathsAndBounds(t *testing.T) {
 		if rec.Code != want {
 			t.Errorf("from %s: %d, want %d", addr, rec.Code, want)
 		}
+	}
+}
+
+// A sender whose requests stall has half of the door, and the others keep theirs.
+func TestOneAddressDoesNotShutOutTheOthers(t *testing.T) {
+	block, entered := make(chan struct{}), make(chan struct{})
+	d := New(Config{InFlight: 4, Streams: http.NotFoundHandler(), Receive: func(w http.ResponseWriter, _ *http.Request, id string) {
+		if id == "slow" {
+			entered <- struct{}{}
+			<-block
+		}
+		w.WriteHeader(http.StatusAccepted)
+	}})
+	ask := func(id string) *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		d.ServeHTTP(rec, httptest.NewRequest("POST", "/receive/"+id, nil))
+		return rec
+	}
+	var end sync.WaitGroup
+	for range 2 {
+		end.Go(func() { ask("slow") })
+		<-entered
+	}
+	if rec := ask("slow"); rec.Code != 503 || rec.Header().Get("Retry-After") == "" {
+		t.Errorf("beyond its half: %d", rec.Code)
+	}
+	if rec := ask("other"); rec.Code != 202 {
+		t.Errorf("another sender: %d", rec.Code)
+	}
+	close(block)
+	end.Wait()
+	if len(d.at) != 0 {
+		t.Errorf("still counted: %v", d.at)
 	}
 }
 
