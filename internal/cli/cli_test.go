@@ -199,3 +199,13 @@ func TestHelpIsWhole(t *testing.T) {
 		}
 	}
 }
+
+// A token goes over plain http to this machine only, and not to a name that looks like it.
+func TestLoopback(t *testing.T) {
+	for host, want := range map[string]bool{"localhost": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true, "::ffff:127.0.0.1": true,
+		"127.evil.example": false, "127.0.0.1.evil.example": false, "127.1": false, "10.0.0.1": false, "": false} {
+		if loopback(host) != want {
+			t.Errorf("%s: %v", host, !want)
+		}
+	}
+}
