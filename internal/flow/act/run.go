@@ -210,7 +210,7 @@ func (r *run) count(ctx context.Context) (wait time.Duration, done bool, err err
 			p.Targets, p.Listed = slices.Clone(ids), true
 		}
 		return 0, false, nil
-	case ans.Class == connector.Refused && p.each():
+	case ans.Class == connector.Refused && (p.each() || !ans.Sent): // unsent and refused: the request itself cannot be
 		return 0, true, r.fail(ctx, reasonOr(ans.Reason, "app_error"), "")
 	case !ans.Sent || p.each():
 		return 0, true, r.tryLater(ctx, ans, toSend)
