@@ -40,7 +40,7 @@ type Result struct {
 	Events    int64          `json:"events"`
 	SETs      int64          `json:"sets,omitempty"`
 	Rate      float64        `json:"rate"`                 // SETs (deliver) or events (others) per second
-	FloorName string         `json:"floor_name,omitempty"` // what floor is: sign | http
+	FloorName string         `json:"floor_name,omitempty"` // what floor is: sign | HTTP
 	Floor     float64        `json:"floor,omitempty"`
 	Ratio     float64        `json:"ratio,omitempty"`      // rate / floor; left out where anything was lost
 	SignFloor float64        `json:"sign_floor,omitempty"` // signatures per second, all cores
@@ -189,8 +189,28 @@ func (r *Result) Print(w io.Writer) {
 	}
 }
 
-// WriteJSON writes one object on one line.
-func (r *Result) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
+// promised are the members that scripts find in every result. One that a figure has nothing for is null.
+var promised = []string{"rate", "floor", "ratio", "p50_ms", "p99_ms", "cpu_us_per_set", "rss_mb", "lost", "sent_twice", "kills"}
+
+// WriteJSON writes one object on one line. After a loss it has no ratio.
+func (r *Result) WriteJSON(w io.Writer) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	var have map[string]json.RawMessage
+	if err := json.Unmarshal(line, &have); err != nil {
+		return err
+	}
+	line = line[:len(line)-1]
+	for _, name := range promised {
+		if have[name] == nil && !(name == "ratio" && r.Lost > 0) {
+			line = fmt.Appendf(line, ",%q:null", name)
+		}
+	}
+	_, err = w.Write(append(line, "}\n"...))
+	return err
+}
 
 // usage reads the CPU time and the resident memory of a process from /proc.
 func usage(pid int) (cpu time.Duration, rssMB float64) {

@@ -47,7 +47,7 @@ func kill(ctx context.Context, opt Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	rc, err := startReceivers(w.cert, true)
+	rc, err := startReceivers(w.cert, 1)
 	if err != nil {
 		return nil, err
 	}

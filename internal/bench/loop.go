@@ -216,6 +216,7 @@ func loop(ctx context.Context, opt Options) (*Result, error) {
 		r.Problems = append(r.Problems[:5], fmt.Sprintf("and %d more", len(r.Problems)-5))
 	}
 	f.fill(r)
+	r.FloorName, r.Floor = "HTTP", r.HTTPFloor
 	w.audit(r)
 	return r, nil
 }

@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,15 +27,16 @@ type receivers struct {
 	mu      sync.Mutex
 	seen    map[string]map[int64]int // stream path → event number → how often
 	arrived map[int64]time.Time      // event number → first arrival
-	track   bool
+	every   int64                    // only each such event is noted; the others are counted
 }
 
-func startReceivers(cert tls.Certificate, track bool) (*receivers, error) {
+// startReceivers starts them. Each every-th event is noted with its time of arrival.
+func startReceivers(cert tls.Certificate, every int64) (*receivers, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	rc := &receivers{url: fmt.Sprintf("https://localhost:%d", l.Addr().(*net.TCPAddr).Port), seen: map[string]map[int64]int{}, arrived: map[int64]time.Time{}, track: track}
+	rc := &receivers{url: fmt.Sprintf("https://localhost:%d", l.Addr().(*net.TCPAddr).Port), seen: map[string]map[int64]int{}, arrived: map[int64]time.Time{}, every: every}
 	rc.srv = &http.Server{Handler: rc, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: 10 * time.Second}
 	go rc.srv.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}}))
 	return rc, nil
@@ -52,7 +54,7 @@ func (rc *receivers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	if n, ok := number(body); ok && rc.track {
+	if n, ok := number(body); ok && n%rc.every == 0 {
 		rc.mu.Lock()
 		m := rc.seen[r.URL.Path]
 		if m == nil {
@@ -67,6 +69,20 @@ func (rc *receivers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	rc.count.Add(1)
 	w.WriteHeader(http.StatusAccepted)
+}
+
+// latencies fills r with the times from sent to the first arrival.
+func (rc *receivers) latencies(sent map[int64]time.Time, r *Result) {
+	var ends []float64
+	rc.mu.Lock()
+	for n, due := range sent {
+		if at, ok := rc.arrived[n]; ok {
+			ends = append(ends, float64(at.Sub(due).Microseconds())/1000)
+		}
+	}
+	rc.mu.Unlock()
+	slices.Sort(ends)
+	r.P50, r.P99, r.Max = percentile(ends, .5), percentile(ends, .99), percentile(ends, 1)
 }
 
 // number reads N of "txn":"b-N." in the payload of a compact JWS.
