@@ -128,21 +128,32 @@ func (a *App) readFile(name, secretsDir string, secrets map[string]string) ([]js
 		dir = filepath.Dir(name)
 	}
 	if err != nil {
-		return nil, hub.Errorf(hub.Invalid, "%w", err)
+		return nil, hub.Errorf(hub.Invalid, "%w", err).WithHint("give files that can be read, or -f - for standard input; nothing was written")
 	}
 	parsed, err := resource.DecodeAll(data)
 	if err != nil {
-		return nil, hub.Errorf(hub.Invalid, "%s: %w", name, err)
+		return nil, hub.Errorf(hub.Invalid, "%s: %w", shown(name), err).WithHint(again)
 	}
 	local := &localFiles{env: a.Env, dir: dir, secretsDir: secretsDir, secrets: secrets}
 	var docs []json.RawMessage
 	for _, r := range parsed {
 		if err := local.resolve(&r); err != nil {
-			return nil, hub.Errorf(hub.Invalid, "%s: %s %s: %w", name, r.Kind, r.Name, err)
+			return nil, hub.Errorf(hub.Invalid, "%s: %s %s: %w", shown(name), r.Kind, r.Name, err).WithHint(again)
 		}
 		docs = append(docs, document(r.Kind, r.Spec))
 	}
 	return docs, nil
+}
+
+// again is the next step after a file with a fault.
+const again = "nothing was written; put it right and apply again"
+
+// shown is a file's name in messages.
+func shown(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return name
 }
 
 // localFiles resolves references on this side of the API.

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -13,6 +16,46 @@ import (
 	"countersign/internal/store"
 )
 
+// benches are the figures that bench measures.
+var benches = []string{"deliver", "ingest", "loop", "kill"}
+
+// checkBench refuses what cannot be measured before anything is started. given says whether a flag was.
+func checkBench(given func(flag string) bool, args []string, opt bench.Options) error {
+	fanOut := 1
+	if opt.What == "ingest" {
+		fanOut = 0
+	}
+	bad := func(format string, args ...any) error {
+		return hub.Errorf(hub.Invalid, format, args...).WithHint("countersign bench --help")
+	}
+	switch {
+	case len(args) > 1, !slices.Contains(benches, opt.What):
+		return bad("bench measures one of %s, not %s", strings.Join(benches, ", "), strings.Join(args, " "))
+	case opt.Alg != "" && !slices.Contains([]string{"RS256", "ES256", "EdDSA"}, opt.Alg):
+		return bad("--alg is RS256, ES256 or EdDSA, not %q", opt.Alg)
+	case opt.FanOut < fanOut:
+		return bad("--fan-out is at least %d", fanOut)
+	case given("seconds") && opt.Seconds <= 0:
+		return bad("--seconds is more than 0")
+	case opt.Rate < 0:
+		return bad("--rate is not below 0")
+	case opt.Kills < 0:
+		return bad("--kills is not below 0")
+	}
+	return checkPostgres(opt.Database)
+}
+
+// checkPostgres says what is wrong with a --database of demo and bench.
+func checkPostgres(database string) error {
+	if database == "" {
+		return nil
+	}
+	if u, err := url.Parse(database); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return hub.Errorf(hub.Invalid, "--database wants a postgres:// URL").WithHint("leave it out for SQLite")
+	}
+	return nil
+}
+
 func (a *App) benchCommand() *cobra.Command {
 	var opt bench.Options
 	c := &cobra.Command{
@@ -21,12 +64,14 @@ func (a *App) benchCommand() *cobra.Command {
 		Long: "Starts its own hub process, receivers and load on loopback, and prints each figure beside the floors of the same\n" +
 			"run: raw signatures per second, bare HTTP pushes per second, fsync. A run with loss exits 1 and prints no ratio.\n\n" +
 			"  countersign bench deliver --alg ES256 --fan-out 10\n  countersign bench ingest --rate 1000\n  countersign bench loop\n  countersign bench kill --database postgres://…",
-		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"deliver", "ingest", "loop", "kill"},
+		ValidArgs: benches,
 		RunE: func(c *cobra.Command, args []string) error {
 			opt.What = "deliver"
-			if len(args) == 1 {
+			if len(args) > 0 {
 				opt.What = args[0]
+			}
+			if err := checkBench(c.Flags().Changed, args, opt); err != nil {
+				return err
 			}
 			opt.DropSchema = store.DropSchema
 			if !a.flags.json && isTerminal(a.Stderr) {

@@ -209,3 +209,40 @@ func TestLoopback(t *testing.T) {
 		}
 	}
 }
+
+// An error ends with the next step, also where nobody wrote one for it.
+func TestErrorsEndWithTheNextStep(t *testing.T) {
+	for _, c := range []struct {
+		args   string
+		stdin  string
+		status int
+		next   string
+	}{
+		{"bench frob", "", 2, "countersign bench --help"},
+		{"bench deliver ingest", "", 2, "countersign bench --help"},
+		{"bench deliver --alg HS256", "", 2, "countersign bench --help"},
+		{"bench deliver --fan-out 0", "", 2, "countersign bench --help"},
+		{"bench deliver --seconds 0", "", 2, "countersign bench --help"},
+		{"bench loop --rate -1", "", 2, "countersign bench --help"},
+		{"bench kill --kills -1", "", 2, "countersign bench --help"},
+		{"bench kill --database mysql://x", "", 2, "leave it out for SQLite"},
+		{"demo --once --json --database mysql://x", "", 2, "leave it out for SQLite"},
+		{"source list --tenant other", "", 2, "leave --tenant out"},
+		{"apply -f /nowhere/a.yaml --server http://127.0.0.1:1 --token t", "", 2, "give files that can be read"},
+		{"apply -f - --server http://127.0.0.1:1 --token t", "apiVersion: countersign/v1\nkind: polcy\nname: x\n", 2, "put it right and apply again"},
+		{"receipt verify /etc/hostname --policy /nowhere/p.json", "", 3, "countersign receipt verify --help"},
+		{"config check --config /nowhere/hub.yaml", "", 4, "countersign config example > /nowhere/hub.yaml"},
+		{"config check a --config b", "", 2, "countersign config check --help"},
+		{"secret set a", "", 2, "countersign serve"},
+	} {
+		r := command(t, nil, c.stdin, strings.Fields(c.args)...)
+		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
+		if last := lines[len(lines)-1]; r.status != c.status || !strings.HasPrefix(last, "next: ") || !strings.Contains(last, c.next) || r.stdout != "" {
+			t.Errorf("%s: status %d, stdout %q, stderr %q", c.args, r.status, r.stdout, r.stderr)
+		}
+	}
+	wrapped := hub.Errorf(hub.Invalid, "--apply: %w", hub.Errorf(hub.Invalid, "a").WithHint("b"))
+	if h := hint(wrapped); h != "b" {
+		t.Errorf("the hint of a wrapped error is %q", h)
+	}
+}

@@ -41,6 +41,9 @@ func (a *App) demoCommand() *cobra.Command {
 			if _, ok := demo.Breaks[opt.Break]; opt.Break != "" && !ok {
 				return hub.Errorf(hub.Invalid, "nothing named %q can be broken", opt.Break).WithHint("--break app-down, forged-receipt or wrong-person")
 			}
+			if err := checkPostgres(opt.Database); err != nil {
+				return err
+			}
 			terminal := isTerminal(a.Stdout)
 			opt.JSON = a.flags.json
 			opt.Once = opt.Once || !terminal

@@ -63,32 +63,55 @@ func (m *Main) Run(ctx context.Context) int {
 	}
 	root := m.root()
 	root.SetArgs(m.Args)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	var ee *exitError
 	if errors.As(err, &ee) {
 		if ee.err != nil {
-			m.complain(ee.err)
+			m.complain(c, ee.err)
 		}
 		return ee.status
 	}
-	m.complain(err)
+	m.complain(c, err)
 	return hub.CodeOf(err).Exit()
 }
 
-// complain writes an error and the next step.
-func (m *Main) complain(err error) {
+// complain writes an error and the next step of the command c.
+func (m *Main) complain(c *cobra.Command, err error) {
 	lines := strings.Split(strings.TrimRight(err.Error(), "\n"), "\n")
 	fmt.Fprintf(m.Stderr, "countersign: %s\n", plain(lines[0]))
 	for _, l := range lines[1:] {
 		fmt.Fprintf(m.Stderr, "  %s\n", plain(l))
 	}
-	var he *hub.Error
-	if errors.As(err, &he) && he.Hint != "" {
-		fmt.Fprintf(m.Stderr, "next: %s\n", plain(he.Hint))
+	fmt.Fprintf(m.Stderr, "next: %s\n", plain(next(c, err)))
+}
+
+// next is what to do about err: the first hint in its chain, and otherwise what its code says.
+func next(c *cobra.Command, err error) string {
+	if h := hint(err); h != "" {
+		return h
 	}
+	switch hub.CodeOf(err) {
+	case hub.Unavailable, hub.Limited:
+		return "put that right, or wait a little, and repeat the command"
+	case hub.Internal:
+		return "look into the log of the hub; if it happens again, report it (CONTRIBUTING.md)"
+	}
+	return c.CommandPath() + " --help"
+}
+
+// hint is the first one in the chain of err; empty where there is none.
+func hint(err error) string {
+	var he *hub.Error
+	for errors.As(err, &he) {
+		if he.Hint != "" {
+			return he.Hint
+		}
+		err = he.Unwrap()
+	}
+	return ""
 }
 
 // plain keeps text from outside from steering the terminal.
@@ -135,7 +158,7 @@ func (m *Main) root() *cobra.Command {
 	f.BoolVar(&a.flags.json, "json", false, "print JSON: one object, or one object a line")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if a.flags.tenant != "default" {
-			return hub.Errorf(hub.Invalid, "there is no tenant %q; this version has one, named default", a.flags.tenant)
+			return hub.Errorf(hub.Invalid, "there is no tenant %q; this version has one, named default", a.flags.tenant).WithHint("leave --tenant out")
 		}
 		return nil
 	}

@@ -95,8 +95,12 @@ func (a *App) serve(ctx context.Context, cfg config.Config, files []string, alwa
 				return nil
 			}
 			empty, err := s.Empty(ctx)
-			if err != nil || !empty && !always {
+			if err != nil {
 				return err
+			}
+			if !empty && !always {
+				log.Info("--apply did nothing: the database is not empty; --apply-always applies at every start")
+				return nil
 			}
 			cl, err := a.ownClient(s, cfg)
 			if err != nil {
@@ -110,6 +114,9 @@ func (a *App) serve(ctx context.Context, cfg config.Config, files []string, alwa
 			return nil
 		}})
 	if err != nil {
+		if cfg.Database != "" && hub.CodeOf(err) == hub.Unavailable && hint(err) == "" {
+			err = hub.Errorf(hub.Unavailable, "the database cannot be had: %w", err).WithHint("see that PostgreSQL runs and that database, user and password in the URL are right")
+		}
 		return err
 	}
 	defer s.Close()
