@@ -102,6 +102,13 @@ func TestPolicy(t *testing.T) {
 			p.Keys = set.StaticKeys{enc, signerFor(t, set.ES256).Public()}
 		}, "ok"},
 		{"no kid, several keys", noKid(set.ES256), func(*set.Policy) {}, "ErrKeyUnknown"},
+		{"no kid, two keys", noKid(set.ES256), func(p *set.Policy) {
+			p.Keys = set.StaticKeys{signerFor(t, set.ES256).Public(), signerFor(t, set.RS256).Public()}
+		}, "ErrKeyUnknown"},
+		{"no list of algorithms, RS256", sign(set.RS256, nil), func(p *set.Policy) { p.Algorithms = nil }, "ok"},
+		{"no list of algorithms, PS256", sign(set.PS256, nil), func(p *set.Policy) { p.Algorithms = nil }, "ErrAlgorithm"},
+		{"no list of algorithms, ES256", es, func(p *set.Policy) { p.Algorithms = nil }, "ErrAlgorithm"},
+		{"no list of algorithms, EdDSA", sign(set.EdDSA, nil), func(p *set.Policy) { p.Algorithms = nil }, "ErrAlgorithm"},
 		{"no kid, none allowed", noKid(set.ES256), func(p *set.Policy) {
 			p.Keys, p.RequireKeyID = set.StaticKeys{signerFor(t, set.ES256).Public()}, true
 		}, "ErrKeyUnknown"},
