@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"countersign/internal/hub"
 )
 
@@ -323,6 +325,9 @@ func TestPostgresServersThatLoseThings(t *testing.T) {
 		_, err := Open(t.Context(), url, Config{})
 		wantCode(t, err, code)
 	}
+	// A server that is there, and refuses us, is a matter of the URL or of the server: neither a bug nor a crash.
+	refused := &pgconn.ConnectError{Config: &pgconn.Config{}}
+	wantCode(t, translate(fmt.Errorf("open: %w", refused)), hub.Unavailable)
 	if err := fsyncVerdict("off"); hub.CodeOf(err) != hub.Invalid {
 		t.Fatalf("fsync off: %v", err)
 	}

@@ -41,6 +41,8 @@ func translate(err error) error {
 		switch lite.Code() & 0xff {
 		case sqlite3.SQLITE_FULL:
 			return hub.Errorf(hub.Unavailable, "the disk is full: %w", err).WithHint("free space on the volume of the database")
+		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+			return hub.Errorf(hub.Internal, "the database file is damaged: %w", err).WithHint("keep a copy of the file, then restore the data folder from a backup")
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR:
 			return hub.Errorf(hub.Unavailable, "%w", err)
 		}
@@ -49,12 +51,14 @@ func translate(err error) error {
 	var dial *pgconn.ConnectError
 	var network net.Error
 	switch {
+	case errors.As(err, &dial): // also where the server answered, and refused the user or knows no such database
+		return hub.Errorf(hub.Unavailable, "%w", err)
 	case errors.As(err, &pg):
 		switch pg.Code[:2] {
 		case "08", "53", "57", "40", "55":
 			return hub.Errorf(hub.Unavailable, "%w", err)
 		}
-	case errors.As(err, &dial), errors.As(err, &network), pgconn.SafeToRetry(err), pgconn.Timeout(err):
+	case errors.As(err, &network), pgconn.SafeToRetry(err), pgconn.Timeout(err):
 		return hub.Errorf(hub.Unavailable, "%w", err)
 	}
 	return err
