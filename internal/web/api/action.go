@@ -15,7 +15,11 @@ func (d *Door) listActions(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	l, err := d.c.Store.ListActions(r.Context(), r.tenant, store.ActionFilter{State: hub.State(q.Get("state")), App: q.Get("app"), Identity: q.Get("identity"), SignalID: q.Get("signal")}, p)
+	state, err := word(q, "state", hub.Planned, hub.Running, hub.Unknown, hub.Delayed, hub.Succeeded, hub.Skipped, hub.Unconfirmed, hub.Failed, hub.Expired, hub.Withdrawn)
+	if err != nil {
+		return err
+	}
+	l, err := d.c.Store.ListActions(r.Context(), r.tenant, store.ActionFilter{State: state, App: q.Get("app"), Identity: q.Get("identity"), SignalID: q.Get("signal")}, p)
 	if err != nil {
 		return err
 	}

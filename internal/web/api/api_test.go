@@ -306,9 +306,11 @@ func TestLists(t *testing.T) {
 			t.Errorf("%s gave %d", q, len(l.Items))
 		}
 	}
-	for q, words := range map[string]string{"?limit=0": "limit must be", "?limit=501": "limit must be", "?limit=x": "limit must be", "?sorce=idp": "unknown parameter", "?state=a&state=b": "stands there twice"} {
+	for q, words := range map[string]string{"?limit=0": "limit must be", "?limit=501": "limit must be", "?limit=x": "limit must be", "?sorce=idp": "unknown parameter", "?state=a&state=b": "stands there twice", "?state=open": `there is no state "open"`} {
 		b.refused(400, hub.Invalid, words, b.get("/signals"+q, b.operator))
 	}
+	b.refused(400, hub.Invalid, `there is no state "done"`, b.get("/actions?state=done", b.operator))
+	b.refused(400, hub.Invalid, `there is no state "done"`, b.get("/receipts?state=done", b.operator))
 	if w := b.get("/signals?after=nonsense", b.operator); w.Code != 400 && w.Code != 200 {
 		t.Errorf("a strange cursor: %d", w.Code)
 	}

@@ -54,6 +54,23 @@ func from(p hub.Page, prefix string) error {
 	return nil
 }
 
+// word reads a filter that is one of a few words; empty, where it is not given. Another word is a mistake, and
+// an empty list would hide it.
+func word[T ~string](q url.Values, name string, words ...T) (T, error) {
+	v := T(q.Get(name))
+	if v == "" || slices.Contains(words, v) {
+		return v, nil
+	}
+	var b strings.Builder
+	for i, w := range words {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(w))
+	}
+	return "", hub.Errorf(hub.Invalid, "there is no %s %q", name, short(string(v))).WithHint("it is one of %s", b.String())
+}
+
 func writePage[T any](w http.ResponseWriter, l hub.Listed[T]) error {
 	return writeJSON(w, http.StatusOK, page[T]{Items: emptyNotNull(l.Items), Next: l.Next})
 }

@@ -18,7 +18,11 @@ func (d *Door) listReceipts(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	l, err := d.c.Store.ListReceipts(r.Context(), r.tenant, store.ReceiptFilter{State: q.Get("state"), Source: q.Get("source"), SignalID: q.Get("signal")}, p)
+	state, err := word(q, "state", "kept", "queued", "accepted", "dead")
+	if err != nil {
+		return err
+	}
+	l, err := d.c.Store.ListReceipts(r.Context(), r.tenant, store.ReceiptFilter{State: state, Source: q.Get("source"), SignalID: q.Get("signal")}, p)
 	if err != nil {
 		return err
 	}

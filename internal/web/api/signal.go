@@ -218,7 +218,11 @@ func (d *Door) listSignals(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	f := store.SignalFilter{State: hub.SignalState(q.Get("state")), Source: q.Get("source"), Type: q.Get("event_type"), Identity: q.Get("identity")}
+	state, err := word(q, "state", hub.SignalReceived, hub.SignalUnresolved, hub.SignalDecided, hub.SignalDone)
+	if err != nil {
+		return err
+	}
+	f := store.SignalFilter{State: state, Source: q.Get("source"), Type: q.Get("event_type"), Identity: q.Get("identity")}
 	if f.Type != "" {
 		t, ok := d.c.Registry.Resolve(f.Type)
 		if ok {
