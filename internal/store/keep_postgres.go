@@ -86,8 +86,8 @@ const (
 
 	pgFresh = `(u.gen = 0 OR EXISTS (SELECT 1 FROM generation g WHERE g.tenant = u.tenant AND g.kind = 'stream' AND g.value = u.gen))`
 
-	pgKeepKeys = `INSERT INTO idempotency (tenant, client, key, body_hash, ref, status, at)
-		SELECT tenant, client, key, body_hash, ref, 0, at
+	pgKeepKeys = `INSERT INTO idempotency (tenant, client, key, body_hash, ref, at)
+		SELECT tenant, client, key, body_hash, ref, at
 		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[]) u (tenant, client, key, body_hash, ref, at, gen)
 		WHERE ` + pgFresh + ` ON CONFLICT (tenant, client, key) DO NOTHING`
 

@@ -68,14 +68,14 @@ func (s *Store) keepKeys(t *tx, ks []*keeping) ([]*keeping, error) {
 	var rows [][]any
 	for _, k := range ks {
 		if k.idem != nil {
-			rows = append(rows, []any{k.tenant, k.idem.Client, k.idem.Key, k.idem.BodyHash, k.sig.ID, int64(0), nil, int64(k.at)})
+			rows = append(rows, []any{k.tenant, k.idem.Client, k.idem.Key, k.idem.BodyHash, k.sig.ID, int64(k.at)})
 		}
 	}
 	if len(rows) == 0 {
 		return ks, nil
 	}
 	got := make(map[string]bool, len(rows))
-	_, err := t.insert(`idempotency (tenant, client, key, body_hash, ref, status, body, at)`, ` ON CONFLICT (tenant, client, key) DO NOTHING RETURNING ref`, rows, func(scan scanFunc) error {
+	_, err := t.insert(`idempotency (tenant, client, key, body_hash, ref, at)`, ` ON CONFLICT (tenant, client, key) DO NOTHING RETURNING ref`, rows, func(scan scanFunc) error {
 		var ref string
 		err := scan(&ref)
 		got[ref] = true

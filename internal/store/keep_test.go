@@ -201,17 +201,6 @@ func TestKeepUnderAnIdempotencyKey(t *testing.T) {
 		if n := count(t, s, "signal"); n != 1 {
 			t.Fatalf("%d signals", n)
 		}
-		a, err := s.ClaimKey(t.Context(), tenant, *idem)
-		must(t, err)
-		if a.New || a.Ref != first.ID || a.Status != 0 {
-			t.Fatalf("claim %+v", a)
-		}
-		must(t, s.FinishKey(t.Context(), tenant, *idem, 202, []byte(`{}`)))
-		a, err = s.ClaimKey(t.Context(), tenant, *idem)
-		must(t, err)
-		if a.Status != 202 || string(a.Body) != `{}` {
-			t.Fatalf("claim %+v", a)
-		}
 	})
 }
 
@@ -411,8 +400,6 @@ func TestTenantsNeverCross(t *testing.T) {
 			"RevokeToken":   s.RevokeToken(ctx, "", "x"),
 			"SourceStream":  second(s.SourceStream(ctx, "", "x")),
 			"PutSource":     s.PutSourceStream(ctx, "", "x", nil),
-			"ClaimKey":      second(s.ClaimKey(ctx, "", Idempotency{Key: "k"})),
-			"FinishKey":     s.FinishKey(ctx, "", Idempotency{Key: "k"}, 200, nil),
 			"Requeue":       second(s.RequeueUnresolved(ctx, "")),
 			"Enqueue":       s.Enqueue(ctx, "", hub.Job{Kind: "enroll"}),
 			"SaveReceipt":   second(s.SaveReceipt(ctx, &hub.Receipt{}, 0, nil, nil)),

@@ -44,14 +44,6 @@ type Idempotency struct {
 	BodyHash string
 }
 
-// KeyAnswer is what ClaimKey found.
-type KeyAnswer struct {
-	New    bool   // the caller holds the key now and must call FinishKey
-	Status int    // of the stored answer; 0 while the first request is still running
-	Body   []byte // the stored answer
-	Ref    string // id of the signal that was kept under the key, if any
-}
-
 // SignalFilter narrows a list. Empty members do not filter.
 type SignalFilter struct {
 	State    hub.SignalState

@@ -243,8 +243,6 @@ CREATE TABLE idempotency (
   key TEXT NOT NULL,
   body_hash TEXT NOT NULL,
   ref TEXT NOT NULL,
-  status BIGINT NOT NULL,
-  body BYTEA,
   at BIGINT NOT NULL,
   PRIMARY KEY (tenant, client, key)
 );
