@@ -31,7 +31,7 @@ func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, e
 		// A signed proof of arrival (receipts design §4); or the whole order is refused, whoever it is about (A35).
 		j.CutAt = hub.At(s.now())
 	}
-	if who.Identity == nil && !who.NotAuthorized {
+	if who.Identity == nil {
 		j.Unresolved = who.Reason
 		if directive != nil && j.CutAt == 0 {
 			j.CutAt = emit.Deadline(sig) // an order is not met with silence: its final receipt then says who is not known
@@ -41,7 +41,7 @@ func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, e
 		}
 		return j, nil
 	}
-	person := decide.Person{Identity: who.Identity, Implicit: who.Implicit, Session: who.Session, SessionAt: who.SessionAt, NotAuthorized: who.NotAuthorized}
+	person := decide.Person{Identity: who.Identity, Implicit: who.Implicit, Session: who.Session, SessionAt: who.SessionAt}
 	res, err := v.policies.Decide(decide.Input{Signal: sig, Source: spec, Person: person, Order: order, Apps: v.deciding, Now: s.now(),
 		Used: func(scope, identity string, since time.Time) (int, bool, error) {
 			return s.store.CountPeople(ctx, sig.Tenant, scope, identity, hub.At(since))

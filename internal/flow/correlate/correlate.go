@@ -26,8 +26,6 @@ type Input struct {
 	// LooksUp reports that at least one app finds its accounts by e-mail, so that an address nobody
 	// declared can still be somebody's.
 	LooksUp bool
-	// Tenants are the names by which a subject's tenant member may call this tenant; empty accepts any.
-	Tenants []string
 }
 
 // Result is whom a signal is about.
@@ -47,8 +45,6 @@ type Result struct {
 	// fit, or not_authorized where the source has no authority over the subject, so that the answer does not tell
 	// whether it exists (receipts design §8). Empty when somebody was found.
 	Code string
-	// NotAuthorized: the subject is outside the tenant, so the source has no authority over it.
-	NotAuthorized bool
 }
 
 // usual is the order of a source that does not say one (hub.Source.Correlate).
@@ -61,12 +57,6 @@ func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
 	id, err := subject.Parse(in.Signal.SubID)
 	if err != nil {
 		return c.unresolved("the subject cannot be read"), nil
-	}
-	if t, ok := id.Part(subject.PartTenant); ok && len(in.Tenants) > 0 && !slices.ContainsFunc(in.Tenants, func(name string) bool { return name == t.Get("id") || name == t.Get("uri") }) {
-		c.miss("tenant: the subject belongs to another tenant")
-		c.res.NotAuthorized = true
-		c.res.Code = "not_authorized"
-		return c.unresolved("the subject belongs to another tenant, and this source has no authority over it"), nil
 	}
 	c.session(id)
 	if _, ok := id.User(); !ok {

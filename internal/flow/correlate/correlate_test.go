@@ -63,7 +63,6 @@ func TestCorrelate(t *testing.T) {
 		name, sub string
 		ways      []hub.Correlate
 		looksUp   bool
-		tenants   []string
 		want      correlate.Result
 		who       string
 		covers    []string
@@ -86,16 +85,14 @@ func TestCorrelate(t *testing.T) {
 			want: correlate.Result{Code: "no_such_subject", Reason: "nobody known fits the subject", Misses: []string{"opaque: the subject has another format"}}},
 		{name: "opaque", sub: `{"format":"opaque","id":"99beb27c"}`, ways: []hub.Correlate{{Format: "opaque", As: "account_id", At: "keycloak"}}, who: "alice"},
 		{name: "complex with session", sub: `{"format":"complex","user":{"format":"iss_sub","iss":"` + issuer + `","sub":"99beb27c"},"session":{"format":"opaque","id":"s1"},"tenant":{"format":"opaque","id":"acme"}}`,
-			tenants: []string{"acme"}, who: "alice", want: correlate.Result{Session: "s1", SessionAt: "keycloak"}},
+			who: "alice", want: correlate.Result{Session: "s1", SessionAt: "keycloak"}},
 		{name: "session of another issuer", sub: `{"format":"complex","user":{"format":"email","email":"alice@example.test"},"session":{"format":"iss_sub","iss":"https://x.test","sub":"s1"}}`, ways: []hub.Correlate{{Format: "email"}},
 			who: "alice", want: correlate.Result{Misses: []string{"session: its issuer is not the source's"}}},
-		{name: "another tenant", sub: `{"format":"complex","user":{"format":"email","email":"alice@example.test"},"tenant":{"format":"opaque","id":"other"}}`, tenants: []string{"acme"},
-			want: correlate.Result{NotAuthorized: true, Code: "not_authorized", Reason: "the subject belongs to another tenant, and this source has no authority over it", Misses: []string{"tenant: the subject belongs to another tenant"}}},
 		{name: "no user", sub: `{"format":"complex","device":{"format":"opaque","id":"laptop"}}`, want: correlate.Result{Code: "no_such_subject", Reason: "the subject names no person: it has no user member"}},
 		{name: "unreadable", sub: `{"format":"email"}`, want: correlate.Result{Code: "no_such_subject", Reason: "the subject cannot be read"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := correlate.Input{Signal: &hub.Signal{Tenant: "default", SubID: json.RawMessage(c.sub)}, Source: &hub.Source{Name: "keycloak", Issuer: issuer, Correlate: c.ways}, LooksUp: c.looksUp, Tenants: c.tenants}
+			in := correlate.Input{Signal: &hub.Signal{Tenant: "default", SubID: json.RawMessage(c.sub)}, Source: &hub.Source{Name: "keycloak", Issuer: issuer, Correlate: c.ways}, LooksUp: c.looksUp}
 			got, err := correlate.Correlate(t.Context(), known, in)
 			if err != nil {
 				t.Fatal(err)

@@ -17,13 +17,10 @@ type App struct {
 
 // Person is whom the signal is about, as correlation found.
 type Person struct {
-	Identity  *hub.Identity // nil only with NotAuthorized
-	Session   string        // the session that the subject names
-	SessionAt string        // the place in whose name space it stands
-	Implicit  bool          // an address nobody declared
-	// NotAuthorized: the subject is outside the tenant. Every ordered action fails with not_authorized,
-	// and policies do nothing.
-	NotAuthorized bool
+	Identity  *hub.Identity
+	Session   string // the session that the subject names
+	SessionAt string // the place in whose name space it stands
+	Implicit  bool   // an address nobody declared
 }
 
 // Order is the directive of a signal, as decide needs it. OrderOf makes it from a receipt.Directive.
@@ -96,14 +93,12 @@ type Result struct {
 // Its error is that of in.Used, or hub.Internal for an input without a person; a policy that fails to
 // evaluate is a finding, not an error.
 func (s *Set) Decide(in Input) (*Result, error) {
-	if in.Person.Identity == nil && !in.Person.NotAuthorized {
+	if in.Person.Identity == nil {
 		return nil, hub.Errorf(hub.Internal, "decide: the signal has no person")
 	}
 	d := newDecider(in)
-	if !in.Person.NotAuthorized {
-		d.vars = variables(in)
-		s.evaluate(d)
-	}
+	d.vars = variables(in)
+	s.evaluate(d)
 	if err := d.ordered(); err != nil {
 		return nil, err
 	}

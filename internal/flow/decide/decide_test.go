@@ -93,8 +93,6 @@ func TestDecide(t *testing.T) {
 		{name: "reevaluate without a policy", order: must(decide.Ordered{ID: "a1", Action: hub.ReevaluateAccess}), person: alice, want: []string{"reevaluate_access as a1 failed/not_supported"}},
 		{name: "reevaluate with a policy", policy: head + "when: 'false'\nthen: [{action: record}]\n", order: must(decide.Ordered{ID: "a1", Action: hub.ReevaluateAccess}), person: alice, want: []string{"reevaluate_access as a1 succeeded/done"}},
 		{name: "a monitor policy does not evaluate", policy: head + "mode: monitor\nthen: [{action: record}]\n", order: must(decide.Ordered{ID: "a1", Action: hub.ReevaluateAccess}), person: alice, want: []string{"reevaluate_access as a1 failed/not_supported"}},
-		{name: "outside the tenant", policy: head + "then: [{action: revoke_sessions, scope: app, at: all}]\n", order: must(revoke), change: func(in *decide.Input) { in.Person = decide.Person{NotAuthorized: true} },
-			want: []string{"revoke_sessions global as a1 failed/not_authorized"}},
 		{name: "protected, ordered and by policy", policy: head + "then: [{action: revoke_sessions, scope: app, at: all}]\n", order: must(revoke), person: hub.Identity{Name: "root", Emails: []string{"root@example.test"}, Protect: "never"},
 			want: []string{"revoke_sessions global as a1 failed/policy_declined"}, why: []string{"the person is protected"}},
 

@@ -19,7 +19,7 @@ func (d *decider) ordered() error {
 	}
 	var charge *Charge
 	var limited string
-	if rules := d.in.Source.Orders; rules != nil && !d.in.Person.NotAuthorized {
+	if rules := d.in.Source.Orders; rules != nil {
 		var err error
 		if charge, limited, err = d.limit("source:"+d.in.Source.Name, rules.Limits); err != nil {
 			return err
@@ -53,9 +53,6 @@ func (d *decider) one(o Ordered, limited string) {
 		d.close(d.orderedAction(o), hub.Failed, reason, text)
 	}
 	switch {
-	case d.in.Person.NotAuthorized:
-		refuse("not_authorized", "The subject is outside this tenant.")
-		return
 	case !slices.Contains(known, o.Action):
 		refuse("not_supported", "This action is not known here.")
 		return
