@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -306,26 +307,57 @@ func (e *Enroller) try(ctx context.Context, tenant string, src *hub.Source, s *S
 	}
 	s.StreamID, s.Audience, s.Events = got.StreamID, got.Audience, got.EventsDelivered
 	s.Receipts, s.ReceiptIssuer, s.ReceiptAudience, s.Endpoint, s.Algorithms, s.Actions = ReceiptsOff, "", "", "", nil, nil
-	switch agreed, ok := receipt.Agreed(got.Extra, vocabulary); {
+	s.ReceiptsReason = ""
+	answer := got.Extra[vocabulary.Settings]
+	agreed, problem := agreement(answer, offered, md.Issuer, want.Receipts)
+	switch {
 	case want.Receipts == nil:
 	case !asked:
 		s.Receipts = ReceiptsLegacy
-	case ok:
+	case answer == nil:
+		s.Receipts = ReceiptsLegacy
+	case problem != "":
+		s.Receipts, s.ReceiptsReason = ReceiptsDeclined, problem
+	default:
 		s.Receipts, s.ReceiptIssuer, s.ReceiptAudience = ReceiptsActive, want.Receipts.ReceiptIssuer, agreed.ReceiptAudience
 		s.Endpoint, s.Algorithms, s.Actions = agreed.Endpoint, offered.Algorithms, agreed.Actions
-		if s.Endpoint == "" {
-			s.Endpoint = offered.Endpoint
-		}
-		if s.ReceiptAudience == "" {
-			s.ReceiptAudience = md.Issuer
-		}
-	case got.Extra[vocabulary.Settings] != nil:
-		s.Receipts = ReceiptsDeclined
-	default:
-		s.Receipts = ReceiptsLegacy
 	}
 	s.Status, s.Want = Made, digest(want)
 	return nil
+}
+
+// agreement reads the transmitter's answer about receipts, and says why it is none. What an active answer leaves
+// out has a default: the audience is the transmitter's issuer, the endpoint is the one of its metadata, and it
+// may order what both sides named (receipts design §3.2).
+func agreement(answer json.RawMessage, offered receipt.Settings, issuer string, asked *receipt.Settings) (receipt.Settings, string) {
+	if answer == nil || asked == nil {
+		return receipt.Settings{}, ""
+	}
+	s, err := receipt.ParseSettings(answer)
+	if err == nil && s.Status == receipt.StatusDeclined {
+		return s, "the transmitter answered declined"
+	}
+	if err == nil && s.Status == receipt.StatusActive {
+		s.ReceiptAudience = cmp.Or(s.ReceiptAudience, issuer)
+		s.Endpoint = cmp.Or(s.Endpoint, offered.Endpoint)
+		if len(s.Actions) == 0 {
+			for _, c := range asked.Capabilities {
+				if slices.Contains(offered.Actions, c.Action) {
+					s.Actions = append(s.Actions, c.Action)
+				}
+			}
+		}
+	}
+	if err == nil {
+		err = s.CheckAnswer()
+	}
+	if err != nil {
+		return s, "the transmitter's answer is not complete: " + err.Error()
+	}
+	if s.Status != receipt.StatusActive {
+		return s, "the transmitter answered with a status that is not known"
+	}
+	return s, ""
 }
 
 // put creates the stream, or updates the one that is there: also one whose creation was answered to nobody.

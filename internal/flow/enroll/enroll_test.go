@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func (r *rows) FinishJob(_ context.Context, _ *hub.Job, next *hub.Micros) error 
 // peer is a transmitter as an HTTP server; how says what it makes of the receipts member.
 type peer struct {
 	*httptest.Server
-	how      string // active | silent | declined | refuses | down | none
+	how      string // active | terse | half | odd | silent | declined | refuses | down | none
 	creates  []string
 	patches  int
 	deletes  int
@@ -103,11 +104,20 @@ func newPeer(t *testing.T, how string) *peer {
 			return
 		}
 		out := map[string]any{"stream_id": "s1", "iss": p.URL, "aud": []string{"https://hub.example.test/aud"}, "events_delivered": []string{"urn:e"}, "delivery": in["delivery"]}
-		if in[settings] != nil && (p.how == "active" || p.how == "declined") {
+		if in[settings] != nil && (p.how == "active" || p.how == "half" || p.how == "odd" || p.how == "terse" || p.how == "declined") {
 			var mine map[string]any
 			json.Unmarshal(in[settings], &mine)
 			mine["status"] = p.how
 			mine["receipt_audience"], mine["action_receipt_endpoint"], mine["actions_supported"] = p.URL, "https://idp.example.test/receipts", []string{"revoke_sessions"}
+			if p.how == "half" {
+				delete(mine, "status")
+			}
+			if p.how == "terse" {
+				mine["status"] = "active"
+				delete(mine, "action_receipt_endpoint")
+				delete(mine, "receipt_audience")
+				delete(mine, "actions_supported")
+			}
 			out[settings] = mine
 		}
 		if r.Method == http.MethodPost {
@@ -140,12 +150,16 @@ func TestWhatBecomesOfReceipts(t *testing.T) {
 	for how, want := range map[string]struct {
 		receipts string
 		creates  int
+		reason   string
 	}{
-		"active":   {ReceiptsActive, 1},
-		"silent":   {ReceiptsLegacy, 1},
-		"declined": {ReceiptsDeclined, 1},
-		"refuses":  {ReceiptsLegacy, 2},
-		"none":     {ReceiptsLegacy, 1},
+		"active":   {ReceiptsActive, 1, ""},
+		"half":     {ReceiptsDeclined, 1, "lacks status"},
+		"odd":      {ReceiptsDeclined, 1, "status that is not known"},
+		"terse":    {ReceiptsActive, 1, ""},
+		"silent":   {ReceiptsLegacy, 1, ""},
+		"declined": {ReceiptsDeclined, 1, "answered declined"},
+		"refuses":  {ReceiptsLegacy, 2, ""},
+		"none":     {ReceiptsLegacy, 1, ""},
 	} {
 		t.Run(how, func(t *testing.T) {
 			p := newPeer(t, how)
@@ -163,14 +177,18 @@ func TestWhatBecomesOfReceipts(t *testing.T) {
 			if err != nil || s.Status != Made || s.Receipts != want.receipts || s.StreamID != "s1" || len(s.Audience) != 1 || s.Error != "" {
 				t.Fatalf("%+v, %v", s, err)
 			}
+			if !strings.Contains(s.ReceiptsReason, want.reason) || (s.ReceiptsReason == "") != (want.reason == "") {
+				t.Errorf("reason %q, want %q", s.ReceiptsReason, want.reason)
+			}
 			if len(p.creates) != want.creates {
 				t.Errorf("%d creates, want %d", len(p.creates), want.creates)
 			}
 			if how == "refuses" && p.creates[1] != "" || how == "none" && p.creates[0] != "" {
 				t.Errorf("the receipts member was sent: %q", p.creates)
 			}
-			if (s.Endpoint != "") != (how == "active") {
-				t.Errorf("endpoint %q", s.Endpoint)
+			active := want.receipts == ReceiptsActive
+			if (s.Endpoint == "https://idp.example.test/receipts") != active || (s.ReceiptAudience == p.URL) != active || slices.Equal(s.Actions, []string{"revoke_sessions"}) != active {
+				t.Errorf("endpoint %q, audience %q, actions %q", s.Endpoint, s.ReceiptAudience, s.Actions)
 			}
 			// Nothing changed: nothing to do. Deleted: our stream goes too.
 			st.queued = nil

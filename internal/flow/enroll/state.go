@@ -41,6 +41,7 @@ type State struct {
 	Events   []string `json:"events_delivered,omitempty"`
 
 	Receipts        string   `json:"receipts,omitempty"`
+	ReceiptsReason  string   `json:"receipts_reason,omitempty"` // why they are declined
 	ReceiptIssuer   string   `json:"receipt_issuer,omitempty"`
 	ReceiptAudience string   `json:"receipt_audience,omitempty"`
 	Endpoint        string   `json:"receipt_endpoint,omitempty"`
