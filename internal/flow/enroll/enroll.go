@@ -354,9 +354,6 @@ func agreement(answer json.RawMessage, offered receipt.Settings, issuer string, 
 	if err != nil {
 		return s, "the transmitter's answer is not complete: " + err.Error()
 	}
-	if s.Status != receipt.StatusActive {
-		return s, "the transmitter answered with a status that is not known"
-	}
 	return s, ""
 }
 

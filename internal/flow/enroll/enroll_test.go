@@ -154,7 +154,7 @@ func TestWhatBecomesOfReceipts(t *testing.T) {
 	}{
 		"active":   {ReceiptsActive, 1, ""},
 		"half":     {ReceiptsDeclined, 1, "lacks status"},
-		"odd":      {ReceiptsDeclined, 1, "status that is not known"},
+		"odd":      {ReceiptsDeclined, 1, "status is none of its words"},
 		"terse":    {ReceiptsActive, 1, ""},
 		"silent":   {ReceiptsLegacy, 1, ""},
 		"declined": {ReceiptsDeclined, 1, "answered declined"},
