@@ -41,11 +41,10 @@ type Order struct {
 	CompleteBy      int64  `json:"complete_by,omitempty"`
 	NotAfter        int64  `json:"not_after,omitempty"`
 	// Where the answer stands.
-	LastSeq   int    `json:"last_seq"`
-	LastHash  string `json:"last_hash,omitempty"`
-	Stage     string `json:"stage,omitempty"`
-	Outcome   string `json:"outcome,omitempty"`
-	SentAgain Micros `json:"-"` // when the latest receipt was last re-sent for a redelivered order
+	LastSeq  int    `json:"last_seq"`
+	LastHash string `json:"last_hash,omitempty"`
+	Stage    string `json:"stage,omitempty"`
+	Outcome  string `json:"outcome,omitempty"`
 }
 
 // Kept is what keeping a signal gave.

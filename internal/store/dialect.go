@@ -12,7 +12,6 @@ import (
 type dialect struct {
 	name       string
 	forUpdate  string            // locks the rows a SELECT found until the commit
-	forShare   string            // lets nobody change them until the commit
 	skipLocked string            // locks what nobody else holds
 	schema     map[string]string // what is replaced in the migrations
 }
@@ -25,7 +24,6 @@ var sqliteDialect = dialect{
 var postgresDialect = dialect{
 	name:       "postgres",
 	forUpdate:  " FOR UPDATE",
-	forShare:   " FOR SHARE",
 	skipLocked: " FOR UPDATE SKIP LOCKED",
 	schema: map[string]string{
 		"INTEGER PRIMARY KEY": "BIGINT NOT NULL PRIMARY KEY",

@@ -236,7 +236,7 @@ func (k *keeping) signalRow() []any {
 func (k *keeping) orderRow() []any {
 	o := k.sig.Order
 	return []any{k.seq, k.tenant, string(o.Directive), o.ReceiptNo, o.Refused, o.ReceiptIssuer, o.ReceiptAudience, o.Endpoint, o.CompleteBy, o.NotAfter,
-		int64(o.LastSeq), o.LastHash, o.Stage, o.Outcome, int64(o.SentAgain)}
+		int64(o.LastSeq), o.LastHash, o.Stage, o.Outcome, int64(0)}
 }
 
 func (k *keeping) jobRow(j *hub.Job) []any {

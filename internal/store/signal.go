@@ -53,17 +53,16 @@ func withOrder(t *tx, g *hub.Signal) error {
 	}
 	o := g.Order
 	var directive string
-	var again int64
-	found, err := t.one(`SELECT directive, receipt_no, refused, receipt_issuer, receipt_audience, endpoint, complete_by, not_after, last_seq, last_hash, stage, outcome, sent_again
+	found, err := t.one(`SELECT directive, receipt_no, refused, receipt_issuer, receipt_audience, endpoint, complete_by, not_after, last_seq, last_hash, stage, outcome
 		FROM received_order WHERE signal = $1`, []any{g.Seq}, &directive, &o.ReceiptNo, &o.Refused, &o.ReceiptIssuer, &o.ReceiptAudience, &o.Endpoint,
-		&o.CompleteBy, &o.NotAfter, &o.LastSeq, &o.LastHash, &o.Stage, &o.Outcome, &again)
+		&o.CompleteBy, &o.NotAfter, &o.LastSeq, &o.LastHash, &o.Stage, &o.Outcome)
 	if err != nil {
 		return err
 	}
 	if !found {
 		return hub.Errorf(hub.Internal, "the order of signal %s is missing", g.ID)
 	}
-	o.Directive, o.SentAgain = raw(directive), hub.Micros(again)
+	o.Directive = raw(directive)
 	return nil
 }
 

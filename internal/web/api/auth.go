@@ -33,7 +33,6 @@ const TokenPrefix = "cs_"
 
 // Caller is who a request comes from, after its token was checked.
 type Caller struct {
-	Tenant   string
 	Name     string      // of the token
 	TokenID  string      // may be logged
 	Operator bool        // the operator token
@@ -80,7 +79,7 @@ func Authenticate(ctx context.Context, st Tokens, tenant, token string, now time
 	if t.Expires != 0 && hub.At(now) >= t.Expires {
 		return nil, hub.Errorf(hub.Unauthenticated, "the token has expired").WithHint("make a new one with: countersign token create --client NAME")
 	}
-	c := &Caller{Tenant: t.Tenant, Name: t.Name, TokenID: t.ID, Client: t.Client, Expires: t.Expires}
+	c := &Caller{Name: t.Name, TokenID: t.ID, Client: t.Client, Expires: t.Expires}
 	if t.Client == "" {
 		c.Operator = true
 		return c, nil
