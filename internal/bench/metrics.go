@@ -30,7 +30,7 @@ func (g *rig) metrics(ctx context.Context) (statements, signals float64, err err
 			continue
 		}
 		switch {
-		case name == "countersign_store_keep_statements_total":
+		case name == "countersign_store_keep_groups_total":
 			statements += v
 		case strings.HasPrefix(name, "countersign_signals_total{") && strings.Contains(name, `"new"`):
 			signals += v

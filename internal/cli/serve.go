@@ -63,7 +63,7 @@ func (a *App) serveCommand() *cobra.Command {
 const (
 	// gcPercent lets the heap grow further between collections than Go's 100: the hub lives on few megabytes, and at
 	// 100 a fifth of its CPU would be the collector's. The variable GOGC wins over it.
-	gcPercent = 400
+	gcPercent = 600
 	// commitDelayEnv names the variable with which the bench makes the disk seem slower. It works under --dev only.
 	commitDelayEnv = "COUNTERSIGN_BENCH_FSYNC"
 )

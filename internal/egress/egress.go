@@ -41,20 +41,10 @@ type Config struct {
 // uses no proxy from the environment and asks for no compression, so that an answer's size is its size
 // on the wire.
 func Client(cfg Config) *http.Client {
-	or := func(d, def time.Duration) time.Duration {
-		if d == 0 {
-			return def
-		}
-		return d
-	}
-	g := &guard{allow: cfg.Allow, dev: cfg.Dev, resolver: cfg.Resolver, timeout: or(cfg.DialTimeout, 5*time.Second)}
-	if g.resolver == nil {
-		g.resolver = net.DefaultResolver
-	}
 	t := &http.Transport{
-		DialContext:            g.dial,
+		DialContext:            newGuard(cfg).dial,
 		ForceAttemptHTTP2:      false, // one connection for many calls is slower than a pool of them
-		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        tlsConfig(cfg),
 		TLSHandshakeTimeout:    or(cfg.TLSTimeout, 5*time.Second),
 		ResponseHeaderTimeout:  or(cfg.ResponseTimeout, 10*time.Second),
 		MaxResponseHeaderBytes: 64 << 10,
@@ -71,10 +61,35 @@ func Client(cfg Config) *http.Client {
 	}
 }
 
+func or(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+func newGuard(cfg Config) *guard {
+	g := &guard{allow: cfg.Allow, dev: cfg.Dev, resolver: cfg.Resolver, timeout: or(cfg.DialTimeout, 5*time.Second)}
+	if g.resolver == nil {
+		g.resolver = net.DefaultResolver
+	}
+	return g
+}
+
+func tlsConfig(cfg Config) *tls.Config {
+	return &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}
+}
+
 // gate looks at the request before a connection is thought of, and bounds the answer.
 type gate struct {
-	next *http.Transport
+	next transport
 	dev  bool
+}
+
+// transport is what carries a request once the gate has let it pass.
+type transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -77,6 +77,7 @@ type Server struct {
 	registry *event.Registry
 	packs    *connector.Packs
 	client   *http.Client
+	push     http.RoundTripper // of deliveries
 	runner   *connector.Runner
 
 	belt     *flow.Belt
@@ -136,7 +137,7 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 	if s.packs, err = connector.Load(connectors.FS, s.cfg.Packs); err != nil {
 		return nil, hub.Errorf(hub.Invalid, "packs: %w", err).WithHint("countersign pack check FOLDER")
 	}
-	if s.client, err = s.outgoing(); err != nil {
+	if s.client, s.push, err = s.outgoing(); err != nil {
 		return nil, err
 	}
 	s.runner = connector.NewRunner(connector.Config{Client: s.client, Now: s.now})
@@ -181,22 +182,23 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 	return s, nil
 }
 
-// outgoing makes the one client for calls to the outside.
-func (s *Server) outgoing() (*http.Client, error) {
+// outgoing makes the client for calls to the outside, and the transport of deliveries.
+func (s *Server) outgoing() (*http.Client, http.RoundTripper, error) {
 	var roots *x509.CertPool
 	if s.cfg.CAFile != "" {
 		pem, err := os.ReadFile(s.cfg.CAFile)
 		if err != nil {
-			return nil, hub.Errorf(hub.Invalid, "ca_file: %w", err)
+			return nil, nil, hub.Errorf(hub.Invalid, "ca_file: %w", err)
 		}
 		if roots, err = x509.SystemCertPool(); err != nil {
 			roots = x509.NewCertPool()
 		}
 		if !roots.AppendCertsFromPEM(pem) {
-			return nil, hub.Errorf(hub.Invalid, "ca_file: %s holds no certificate", s.cfg.CAFile)
+			return nil, nil, hub.Errorf(hub.Invalid, "ca_file: %s holds no certificate", s.cfg.CAFile)
 		}
 	}
-	return egress.Client(egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), RootCAs: roots, Dev: s.dev}), nil
+	cfg := egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), RootCAs: roots, Dev: s.dev}
+	return egress.Client(cfg), egress.Push(cfg), nil
 }
 
 // build makes the flow and ties its ends.
@@ -283,7 +285,7 @@ func (s *Server) transmitter() (err error) {
 		Caller: ssf.Caller(s.streamClient),
 		Receipts: &receipt.Settings{DirectiveEvents: s.orderable(), Actions: actions,
 			Algorithms: []string{string(set.RS256), string(set.PS256), string(set.ES256), string(set.EdDSA)}},
-		Client: s.client, Transport: s.client.Transport, InsecureHTTP: s.dev,
+		Client: s.client, Transport: s.push, InsecureHTTP: s.dev,
 		AllowEndpoint: s.allowEndpoint(ssf.AllowEndpoint(func(_ context.Context, client string) ([]string, error) {
 			if c := s.view.Load().clients[client]; c != nil {
 				return c.PushHosts, nil

@@ -9,8 +9,7 @@ import (
 
 // keepRows writes all of ks inside the writer's transaction with a few statements of many rows.
 func (s *Store) keepRows(t *tx, ks []*keeping) error {
-	before := s.statements.Load()
-	defer func() { s.keepTrips.Add(s.statements.Load() - before) }()
+	s.keepTrips.Add(1) // the group goes to the writer once, as a batch goes to PostgreSQL once
 	var todo []*keeping
 	for _, k := range ks {
 		k.reset()

@@ -158,5 +158,5 @@ type Stats struct {
 	Commits    int64 // transactions committed
 	Waiting    int64 // writes waiting or running now
 	Signals    int64 // new signals kept
-	KeepTrips  int64 // round trips that Keep alone needed
+	KeepTrips  int64 // groups of Keep: on PostgreSQL each is one round trip
 }

@@ -122,7 +122,7 @@ func (m *Metrics) Jobs(kind string, n int) {
 type StoreCounts struct {
 	Operations int64 // writes answered
 	Statements int64 // of the write path
-	KeepTrips  int64 // those that keeping signals took
+	KeepTrips  int64 // groups in which signals were kept
 	Commits    int64
 	Waiting    int64 // writes that wait or run
 }
@@ -138,7 +138,7 @@ func (m *Metrics) Store(read func() StoreCounts) {
 	m.registry.MustRegister(
 		counter("countersign_store_operations_total", "Writes answered.", func(c StoreCounts) int64 { return c.Operations }),
 		counter("countersign_store_statements_total", "Statements of the write path; on PostgreSQL, round trips.", func(c StoreCounts) int64 { return c.Statements }),
-		counter("countersign_store_keep_statements_total", "Those of them that keeping signals took.", func(c StoreCounts) int64 { return c.KeepTrips }),
+		counter("countersign_store_keep_groups_total", "Groups in which signals were kept: on PostgreSQL each is one round trip.", func(c StoreCounts) int64 { return c.KeepTrips }),
 		counter("countersign_store_commits_total", "Transactions committed.", func(c StoreCounts) int64 { return c.Commits }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "countersign_store_waiting", Help: "Writes that wait or run."},
 			func() float64 { return float64(read().Waiting) }),

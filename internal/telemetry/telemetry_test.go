@@ -46,7 +46,7 @@ func TestMetrics(t *testing.T) {
 		`countersign_signals_total{door="push",result="new"} 2`, `countersign_signals_total{door="api",result="repeat"} 1`,
 		`countersign_refusals_total{err="invalid_issuer"} 1`, `countersign_actions_total{state="succeeded"} 1`, `countersign_attempts_total{class="done"} 1`,
 		`countersign_receipts_total{state="accepted"} 1`, `countersign_deliveries_total{result="retry"} 1`, `countersign_outbox_rows 7`, `countersign_jobs{kind="act"} 3`,
-		`countersign_store_operations_total 16`, `countersign_store_statements_total 4`, `countersign_store_keep_statements_total 3`, `countersign_store_commits_total 2`, `countersign_store_waiting 1`,
+		`countersign_store_operations_total 16`, `countersign_store_statements_total 4`, `countersign_store_keep_groups_total 3`, `countersign_store_commits_total 2`, `countersign_store_waiting 1`,
 		`countersign_build_info{version="1.2"} 1`,
 		`countersign_http_requests_total{listener="admin",route="GET /signals/{id}",status="404"} 2`,
 		`countersign_http_requests_total{listener="admin",route="none",status="404"} 1`,
