@@ -22,7 +22,7 @@ type door struct {
 }
 
 func (g *rig) door() *door {
-	return &door{g.client(), g.hub.Admin + "/api/v1/signals", "Bearer " + g.token}
+	return &door{g.light(), g.hub.Admin + "/api/v1/signals", "Bearer " + g.token}
 }
 
 // post sends event number n about a person of its own and gives the time to the acknowledgement.

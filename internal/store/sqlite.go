@@ -39,6 +39,7 @@ type lite struct {
 	readers *sql.DB
 	rst     *prepared
 	mark    *marker
+	check   *checkpointer
 
 	queue  *queue
 	broken atomic.Pointer[error]
@@ -77,7 +78,7 @@ func openSQLite(ctx context.Context, s *Store, path string) (err error) {
 
 	pragmas := url.Values{"_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "fullfsync(ON)",
-		"cache_size(-16000)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)", "trusted_schema(OFF)",
+		"cache_size(-16000)", "temp_store(MEMORY)", "wal_autocheckpoint(16000)", "trusted_schema(OFF)",
 	}}
 	if e.db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+pragmas.Encode()); err != nil {
 		return err
@@ -108,6 +109,13 @@ func openSQLite(ctx context.Context, s *Store, path string) (err error) {
 		return err
 	}
 	e.st = newPrepared(e.conn)
+	side := url.Values{"_pragma": {"busy_timeout(0)", "synchronous(FULL)", "fullfsync(ON)", "cache_size(-500)", "trusted_schema(OFF)"}}
+	beside, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+side.Encode())
+	if err != nil {
+		return err
+	}
+	beside.SetMaxOpenConns(1)
+	e.check = startCheckpointer(beside, func(err error) { e.fatal(err, true) })
 	read := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(10000)", "query_only(ON)", "cache_size(-2000)", "temp_store(MEMORY)", "trusted_schema(OFF)"}}
 	if e.readers, err = sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+read.Encode()); err != nil {
 		return err
@@ -173,6 +181,7 @@ func (e *lite) group(ops []*op) {
 		return
 	}
 	e.s.commits.Add(1)
+	e.check.wrote(len(ops))
 	for _, p := range points(ops) {
 		e.s.stop(p, ".after-commit")
 	}
@@ -306,6 +315,9 @@ func (e *lite) close() error {
 
 // release closes what openSQLite opened, in any state of completeness.
 func (e *lite) release(clean bool) {
+	if e.check != nil {
+		e.check.close()
+	}
 	if e.rst != nil {
 		e.rst.close()
 	}
