@@ -6,22 +6,25 @@ scripts/need.sh
 out=docs/soak.md
 tmp=$(mktemp)
 trap 'rm -f "$tmp"' EXIT
-{
-	echo "# The last soak"
-	echo
-	echo "Made by \`make soak\` on $(date -u +%Y-%m-%d) ($(nproc) cores, $(uname -sm), $(go version | cut -d' ' -f3))."
-	echo
-	echo '```'
-	echo '$ countersign bench kill'
-	bin/countersign bench kill --kills "${KILLS:-10}"
-	echo
-	echo '$ countersign bench kill --database postgres://…'
-	scripts/with-postgres.sh sh -c 'bin/countersign bench kill --kills "${KILLS:-10}" --database "$COUNTERSIGN_TEST_POSTGRES"'
-	echo
-	echo "\$ make fuzz FUZZTIME=${FUZZTIME:-30s}"
-	scripts/fuzz.sh
-	echo '```'
-} >"$tmp" 2>&1 || { cat "$tmp"; echo "soak: failed" >&2; exit 1; }
+# Everything goes to the file and to the screen; the first failure ends it, and the old result stays.
+say() { printf '%s\n' "$@" >>"$tmp"; }
+run() {
+	say "\$ $1"
+	shift
+	if ! "$@" >>"$tmp" 2>&1; then
+		cat "$tmp"
+		echo "soak: failed" >&2
+		exit 1
+	fi
+	say ""
+}
+say "# The last soak" "" "Made by \`make soak\` on $(date -u +%Y-%m-%d) at commit \`$(git rev-parse --short HEAD)\` ($(nproc) cores, $(uname -sm), $(go version | cut -d' ' -f3))." "" '```'
+KILLS=${KILLS:-10}
+export KILLS
+run "countersign bench kill" bin/countersign bench kill --kills "$KILLS"
+run "countersign bench kill --database postgres://…" scripts/with-postgres.sh sh -c 'bin/countersign bench kill --kills "$KILLS" --database "$COUNTERSIGN_TEST_POSTGRES"'
+run "make fuzz FUZZTIME=${FUZZTIME:-30s}" scripts/fuzz.sh
+say '```'
 cat "$tmp"
 cp "$tmp" "$out"
 echo "soak: ok, written to $out"

@@ -83,7 +83,21 @@ func scalar(tok json.Token) string {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.Encode(s)
-	return strings.TrimSpace(b.String())
+	return escapeBreaks(strings.TrimSpace(b.String()))
+}
+
+// escapeBreaks writes what JSON takes as it is and YAML does not: the controls beyond ASCII, of which U+0085 is a line
+// break to YAML, and the byte order mark.
+func escapeBreaks(quoted string) string {
+	var b strings.Builder
+	for _, r := range quoted {
+		if r >= 0x7f && r < 0xa0 || r == 0xfeff {
+			fmt.Fprintf(&b, "\\u%04x", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 func (n *node) empty() bool { return n.kind != 's' && len(n.items) == 0 }
