@@ -136,6 +136,14 @@ func (a *App) tell(s *story) {
 	if s.SetHash != "" {
 		a.say("  address  %s", s.SetHash)
 	}
+	if s.PassedOn() {
+		where := s.Reason
+		if where == "" {
+			where = "to every enabled stream that asked for the type; nothing is looked up or decided here"
+		}
+		a.say("\ntransmitted\n  %s", where)
+		return
+	}
 	who := s.IdentityName
 	if who == "" {
 		who = "nobody yet: " + s.Reason

@@ -29,6 +29,12 @@ type Signal struct {
 	Order *Order `json:"order,omitempty"`
 }
 
+// PassedOn reports whether the signal was given to us only to be transmitted: nobody is looked up for it here, and
+// nothing is decided.
+func (s *Signal) PassedOn() bool {
+	return s.Door == "api" && s.State == SignalDone && s.IdentityName == ""
+}
+
 // Order is the receiving side's record of a directive.
 type Order struct {
 	Directive json.RawMessage `json:"directive"` // as received

@@ -43,6 +43,7 @@ func Pages() []Page {
 	for _, s := range f.stories {
 		add("signal-"+s.name, "signal_show", c.signalShow(u, s.Story))
 	}
+	add("signal-transmitted", "signal_show", c.signalShow(u, f.transmitted()))
 	add("signal-without-scope", "signal_show", c.signalShow(&User{Name: "viewer", Read: true}, f.stories[0].Story))
 	add("receipt-fulfilled", "receipt_show", c.receiptShow(u, f.stories[0].Receipts[0]))
 	add("receipt-partial", "receipt_show", c.receiptShow(u, f.stories[1].Receipts[1]))
@@ -217,6 +218,13 @@ func (f *fixtures) plain() *Story {
 	sig.Token, sig.SetHash, sig.Door, sig.Source, sig.Issuer, sig.TXN, sig.IdentityName = "", "", "api", "client:helpdesk", "", "", "bob"
 	sig.Event = json.RawMessage(`{"credential_type":"fido2-roaming","change_type":"revoke"}`)
 	return &Story{Signal: sig, Decision: decision(hub.Finding{Policy: "credential-change", Version: 1, Result: "skipped", Reason: "mode is off"})}
+}
+
+// transmitted: given to us only to be passed on to our own streams.
+func (f *fixtures) transmitted() *Story {
+	sig := f.plain().Signal
+	sig.IdentityName = ""
+	return &Story{Signal: sig}
 }
 
 // hostile: text from outside that wants to be more than text.

@@ -64,6 +64,9 @@ func (c *Console) signalList(u *User, state hub.SignalState, after string, l hub
 		if s.IdentityName == "" {
 			row.Unresolved, row.Who = true, "nobody yet"
 			row.WhoHint = clean(s.Reason)
+			if s.PassedOn() {
+				row.Unresolved, row.Who = false, "transmitted"
+			}
 			if s.State == hub.SignalReceived {
 				row.Who = "being looked up"
 			}

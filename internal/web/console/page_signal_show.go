@@ -31,6 +31,7 @@ type signalShowView struct {
 	Token    *tokenView
 
 	Who      string
+	PassedOn bool // given to us only to be transmitted
 	Misses   []string
 	Findings []findingView
 	Inputs   string
@@ -145,7 +146,7 @@ func (c *Console) signalShow(u *User, s *Story) signalShowView {
 	v := signalShowView{
 		frame: c.frame(c.title(sig.EventType), u), ID: sig.ID, EventTitle: c.title(sig.EventType), EventType: c.typeName(sig.EventType),
 		State: mark(string(sig.State)), Source: clean(sig.Source), TXN: clean(sig.TXN), Reason: clean(sig.Reason), Received: sig.Received.Time(),
-		SubID: pretty(sig.SubID), Event: pretty(sig.Event), Who: clean(sig.IdentityName),
+		SubID: pretty(sig.SubID), Event: pretty(sig.Event), Who: clean(sig.IdentityName), PassedOn: sig.PassedOn(),
 	}
 	for _, m := range sig.Misses {
 		v.Misses = append(v.Misses, clean(m))
@@ -182,6 +183,9 @@ func (c *Console) signalShow(u *User, s *Story) signalShowView {
 func steps(s *Story) []stepView {
 	sig := s.Signal
 	out := []stepView{{"Kept", clock(sig.Received.Time()), "good"}}
+	if sig.PassedOn() {
+		return append(out, stepView{"Transmitted", "", "good"})
+	}
 	switch {
 	case sig.IdentityName != "":
 		out = append(out, stepView{"Whom", clean(sig.IdentityName), "good"})

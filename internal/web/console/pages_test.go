@@ -90,6 +90,7 @@ func TestStoryTellsEverything(t *testing.T) {
 		"signal-unresolved":    {"Nobody yet", "email: no identity has this address", "nobody known has this e-mail address"},
 		"signal-running":       {"delayed", "It is cut when there is something to say."},
 		"signal-plain":         {"It came as plain JSON from an API client", "mode is off", "The sender ordered no receipt."},
+		"signal-transmitted":   {"It went to every enabled stream that asked for its type.", "Nothing is decided here.", "Nothing is done here."},
 		"signal-without-scope": {"shown to holders of the scope signals.token"},
 		"signal-list":          {"nobody yet", "CS-2C6D8F1H", "Older"},
 		"signal-list-empty":    {"No signal has come in yet", "countersign apply -f source.yaml"},
