@@ -184,7 +184,7 @@ func steps(s *Story) []stepView {
 	sig := s.Signal
 	out := []stepView{{"Kept", clock(sig.Received.Time()), "good"}}
 	if sig.PassedOn() {
-		return append(out, stepView{"Transmitted", "", "good"})
+		return append(out, stepView{"Transmitted", clock(sig.Received.Time()), "good"})
 	}
 	switch {
 	case sig.IdentityName != "":
