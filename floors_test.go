@@ -28,7 +28,7 @@ var plan = []room{
 	{"internal/strictjson", 0, nil},
 	{"internal/expr", 0, []string{"cel.dev/cel-go", "google.golang.org/genproto", "google.golang.org/protobuf"}},
 	{"internal/egress", 0, nil},
-	{"internal/telemetry", 0, []string{"github.com/prometheus/client_golang", "github.com/prometheus/client_model"}},
+	{"internal/telemetry", 0, []string{"github.com/prometheus/client_golang", "github.com/prometheus/client_model", "go.opentelemetry.io/otel"}},
 	{"internal/req", 0, nil},
 	{"internal/pgtest", 0, nil},
 	{"connectors", 0, nil},

@@ -59,7 +59,7 @@ func newStream(receiver, id string) *transmitter.Stream {
 func mustCreate(t testing.TB, s transmitter.Store, receiver, id string) *transmitter.Stream {
 	t.Helper()
 	st := newStream(receiver, id)
-	must(t, s.CreateStream(t.Context(), st, true))
+	must(t, s.CreateStream(t.Context(), st, 0))
 	return st
 }
 
@@ -132,7 +132,7 @@ func suiteCanceled(t *testing.T, s transmitter.Store) {
 	cancel()
 	for name, err := range map[string]error{
 		"Enqueue":      s.Enqueue(ctx, &transmitter.Outgoing{Event: eventNo(1), Rows: []transmitter.Row{row(st, 1)}}),
-		"CreateStream": s.CreateStream(ctx, newStream("r1", "s2"), true),
+		"CreateStream": s.CreateStream(ctx, newStream("r1", "s2"), 0),
 	} {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)

@@ -19,7 +19,7 @@ func suiteRoundTrip(t *testing.T, s transmitter.Store) {
 	must(t, err)
 	same(t, got, st)
 	bare := &transmitter.Stream{ID: "s2", Receiver: "r1", Audience: []string{"a", "b"}, Method: "urn:ietf:rfc:8935", Endpoint: "https://r.example", Status: transmitter.Paused}
-	must(t, s.CreateStream(t.Context(), bare, true))
+	must(t, s.CreateStream(t.Context(), bare, 0))
 	got, err = s.Stream(t.Context(), "r1", "s2")
 	must(t, err)
 	if got.Requested != nil || got.Receipts != nil {
@@ -68,7 +68,7 @@ func suiteOneStream(t *testing.T, s transmitter.Store) {
 	var wg sync.WaitGroup
 	errs := make([]error, 16)
 	for i := range errs {
-		wg.Go(func() { errs[i] = s.CreateStream(t.Context(), newStream("r1", fmt.Sprintf("s%d", i)), false) })
+		wg.Go(func() { errs[i] = s.CreateStream(t.Context(), newStream("r1", fmt.Sprintf("s%d", i)), 1) })
 	}
 	wg.Wait()
 	won := 0
@@ -82,8 +82,8 @@ func suiteOneStream(t *testing.T, s transmitter.Store) {
 	if won != 1 {
 		t.Fatalf("%d of %d got a stream", won, len(errs))
 	}
-	must(t, s.CreateStream(t.Context(), newStream("r2", "other"), false))
-	must(t, s.CreateStream(t.Context(), newStream("r1", "second"), true))
+	must(t, s.CreateStream(t.Context(), newStream("r2", "other"), 1))
+	must(t, s.CreateStream(t.Context(), newStream("r1", "second"), 0))
 }
 
 func suiteUpdate(t *testing.T, s transmitter.Store) {

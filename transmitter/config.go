@@ -2,6 +2,7 @@ package transmitter
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"countersign/event"
 	"countersign/receipt"
 	"countersign/set"
+	"countersign/subject"
 )
 
 // Config is what a Transmitter needs. Issuer, Signers, Registry, Store and Caller are required; the zero value of
@@ -24,6 +26,8 @@ type Config struct {
 	// Signers sign. The first is the default, and the first of each algorithm is used for streams with that algorithm.
 	// The others are kept for rows that wait since they were current. All are published (TX-28, TX-30).
 	Signers []*set.Signer
+	// Also are more public keys to publish: the next ones before their first use, and old ones. See Transmitter.SetKeys.
+	Also []set.Key
 	// Registry knows the event types.
 	Registry *event.Registry
 	// Events are the type URIs offered as events_supported. Empty: every type of the registry that is not stream-level.
@@ -57,6 +61,29 @@ type Config struct {
 	Audience func(c Caller, streamID string) []string
 	// MinVerification is the least time between two verification requests on a stream. 0: none is demanded.
 	MinVerification time.Duration
+	// Name gives the identifier by which a stream's receiver knows the subject of a message, for streams with Naming. Where
+	// it gives a reason instead, the stream is skipped with it. Nil: streams with Naming are skipped.
+	Name func(ctx context.Context, s *Stream, sub subject.Identifier, typ string) (named subject.Identifier, skip string, err error)
+	// DefaultSubjects of new streams: stream.DefaultAll or DefaultNone. Empty: ALL.
+	DefaultSubjects string
+	// MaxSubjects bounds the list of a stream. 0: 10 million.
+	MaxSubjects int64
+	// RemovalGrace is how long events about a removed subject are still sent (TX-121, SSF 1.0 §9.3). 0: not at all.
+	RemovalGrace time.Duration
+	// MaxStreams bounds the streams of one receiver that may have many. 0: 100.
+	MaxStreams int
+	// Inactivity is the inactivity_timeout of new streams. 0: none. A stream whose receiver was silent for longer is paused.
+	Inactivity time.Duration
+	// PollWait is how long a poll without returnImmediately is held. 0: 30 s. PollMax bounds the SETs of one answer. 0: 100.
+	PollWait time.Duration
+	PollMax  int
+	// PollParked bounds the polls held at one time, of one stream and in all. 0: 2 and 20,000.
+	PollParkedStream, PollParked int
+	// Retention is how long a SET waits for its receiver before it is set aside. 0: 7 days. History is how long finished
+	// deliveries and dead letters are kept. 0: 30 days.
+	Retention, History time.Duration
+	// Legacy gives the older shapes that receivers may use, by Caller.Shape. See Shape constants. Empty: none.
+	Legacy []string
 	// KeysMaxAge is the max-age of the JWKS. 0: 5 minutes.
 	KeysMaxAge time.Duration
 	// MaxBody bounds management bodies, in bytes. 0: 64 KiB.
@@ -96,6 +123,12 @@ type Caller struct {
 	Algorithm string   // JOSE name; empty: the transmitter's default
 	Events    []string // type URIs it may ask for; empty: all that are offered
 	OneStream bool     // a second stream is refused with 409 (TX-66)
+	// Naming is Stream.Naming of the streams it makes.
+	Naming json.RawMessage
+	// DefaultSubjects of the streams it makes; empty: Config.DefaultSubjects.
+	DefaultSubjects string
+	// Shape is the older shape that it speaks, one of Config.Legacy; empty: SSF 1.0.
+	Shape string
 }
 
 func (c Caller) may(scope string) bool {
@@ -199,4 +232,12 @@ func (c *Config) signer(alg string) (*set.Signer, error) {
 		}
 	}
 	return nil, fmt.Errorf("transmitter: no signing key for %s", alg)
+}
+
+// streamLimit is how many streams a caller may have.
+func streamLimit(cfg *Config, c Caller) int {
+	if c.OneStream {
+		return 1
+	}
+	return or(cfg.MaxStreams, 100)
 }

@@ -144,7 +144,7 @@ func putStream(t testing.TB, s transmitter.Store, id, endpoint string) *transmit
 	t.Helper()
 	st := &transmitter.Stream{ID: id, Receiver: "a", Audience: []string{"https://" + id + ".example"}, Delivered: []string{sessionRevoked, credentialChange},
 		Method: "urn:ietf:rfc:8935", Endpoint: endpoint, Status: transmitter.Enabled}
-	if err := s.CreateStream(t.Context(), st, true); err != nil {
+	if err := s.CreateStream(t.Context(), st, 0); err != nil {
 		t.Fatal(err)
 	}
 	return st

@@ -71,15 +71,19 @@ func (m *Memory) sorted(keep func(*Stream) bool) []Stream {
 }
 
 // CreateStream implements Store.
-func (m *Memory) CreateStream(_ context.Context, s *Stream, allowMany bool) error {
+func (m *Memory) CreateStream(_ context.Context, s *Stream, limit int) error {
 	defer m.lock()()
+	has := 0
 	for _, old := range m.streams {
 		if old.ID == s.ID {
 			return fmt.Errorf("%w: stream id %s is taken", ErrConflict, s.ID)
 		}
-		if old.Receiver == s.Receiver && !allowMany {
-			return ErrConflict
+		if old.Receiver == s.Receiver {
+			has++
 		}
+	}
+	if limit > 0 && has >= limit {
+		return ErrConflict
 	}
 	m.generation++
 	m.lastKey++

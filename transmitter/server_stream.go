@@ -49,7 +49,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	st.Audience = s.audience(c, st.ID)
 	st.Created = At(s.cfg.Now())
 	st.Updated = st.Created
-	if err := s.cfg.Store.CreateStream(r.Context(), st, !c.OneStream); err != nil {
+	if err := s.cfg.Store.CreateStream(r.Context(), st, streamLimit(s.cfg, c)); err != nil {
 		s.failed(w, r, err)
 		return
 	}

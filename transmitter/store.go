@@ -18,6 +18,8 @@ var (
 	ErrStale = errors.New("transmitter: the streams changed since they were matched")
 	// ErrBusy: the store's admission queue is full and nothing was written. Try again later.
 	ErrBusy = errors.New("transmitter: the store is busy")
+	// ErrTooMany: a limit on how many of something there may be was reached, and nothing was written.
+	ErrTooMany = errors.New("transmitter: there are too many")
 )
 
 // The statuses of a stream, SSF 1.0 §8.1.2.1.
@@ -62,9 +64,9 @@ func (m Micros) Time() time.Time {
 // does not know whether it happened. Returned values belong to the caller and share nothing mutable
 // with the store, except Event.Body, Row.Input and Item.Input, which nobody changes.
 type Store interface {
-	// CreateStream keeps a new stream and sets its Key and Generation. With allowMany false it
-	// returns ErrConflict when s.Receiver has a stream already, also when two calls race.
-	CreateStream(ctx context.Context, s *Stream, allowMany bool) error
+	// CreateStream keeps a new stream and sets its Key and Generation. It returns ErrConflict when s.Receiver has
+	// limit streams already, also when calls race; 0 is no limit.
+	CreateStream(ctx context.Context, s *Stream, limit int) error
 	// Stream gives the receiver's stream of that id, or ErrNotFound.
 	Stream(ctx context.Context, receiver, id string) (*Stream, error)
 	// Streams gives the receiver's streams, oldest first; none is not an error.
@@ -107,6 +109,57 @@ type Store interface {
 	// Counts gives the figures of a stream; those of a stream that is gone are zero.
 	Counts(ctx context.Context, stream int64) (Counts, error)
 
+	// Announce is UpdateStream for a change that the transmitter makes itself (SSF 1.0 §8.1.5): what change returns
+	// besides is kept in the same transaction, after the change, its Parting rows whatever the new status is.
+	// A nil Outgoing announces nothing. out.Generation is not checked.
+	Announce(ctx context.Context, receiver, id string, change func(*Stream) (*Outgoing, error)) (*Stream, error)
+	// Parting gives the Parting rows that wait, of all streams; there are few.
+	Parting(ctx context.Context) ([]Item, error)
+	// Touch keeps when receivers were last active (TX-54); an older moment than the one kept is ignored. It does not
+	// change the generation.
+	Touch(ctx context.Context, active map[int64]Micros) error
+	// Idle gives the enabled streams with an InactivityTimeout that passed before now without activity, counted from the
+	// latest of Created, Updated and Active.
+	Idle(ctx context.Context, now Micros) ([]Stream, error)
+
+	// PutSubject puts a subject on a stream's list, in place of the entry of the same ID. ErrTooMany where the stream
+	// has limit entries already and this is a new one; 0 is no limit. ErrNotFound where the stream is gone. The first entry
+	// of a stream sets Stream.Listed and changes the generation; others do not. Entries go with their stream.
+	PutSubject(ctx context.Context, e *SubjectEntry, limit int64) error
+	// Subjects gives the entries of all streams that have one of the keys; each once.
+	Subjects(ctx context.Context, keys [][16]byte) ([]SubjectEntry, error)
+
+	// Acknowledge ends the delivery of polled SETs by jti (RFC 8936 §2.4): those of acks are delivered, those of refused are
+	// set aside with their reason. Unknown ones are ignored. It gives how many it ended.
+	Acknowledge(ctx context.Context, stream int64, acks []string, refused []Refusal, at Micros) (int, error)
+	// Redrive puts dead letters back among the waiting rows, each at its old Seq, and gives how many. Orders among
+	// them that were OrderRejected are OrderQueued again. A disabled stream's stay where they are.
+	Redrive(ctx context.Context, which DeadFilter) (int, error)
+	// Expire sets aside, with the reason "expired", up to n rows that wait since before the given moment (their event's At),
+	// and gives how many. Orders among them become OrderExpired.
+	Expire(ctx context.Context, before Micros, n int) (int, error)
+	// Purge forgets history, skips and dead letters older than before, and events that no row needs, up to about n of
+	// each; it gives how many rows went. Orders and receipts stay.
+	Purge(ctx context.Context, before Micros, n int) (int, error)
+	// Deliveries gives the history, latest first: what was delivered, set aside or skipped.
+	Deliveries(ctx context.Context, which DeliveryFilter) ([]Delivery, error)
+
+	// KeysInUse counts the rows, waiting and set aside, by the kid they will be signed with.
+	KeysInUse(ctx context.Context) (map[string]int64, error)
+	// Reissue lets again give each of up to n rows of a kid, waiting and set aside, a new identity: JTI, IssuedAt, KeyID,
+	// Algorithm, and of an order Input and Order (which takes the old order's place). It gives how many. again must not call
+	// the store and may run more than once.
+	Reissue(ctx context.Context, kid string, n int, again func(stream int64, it *Item) (Row, error)) (int, error)
+	// Shards renews this process's claim and gives the shards whose streams it delivers by push. A store of one process
+	// gives AllShards. A process that dies is followed by others within 15 s.
+	Shards(ctx context.Context) (Shards, error)
+
+	// Orders gives orders with their receipts, latest first.
+	Orders(ctx context.Context, which OrderFilter) ([]SentOrder, error)
+	// WithdrawOrder notes that an order was withdrawn. Where its row still waits, the row is removed in the same transaction
+	// and the order is OrderDropped. It returns the order as kept, or ErrNotFound.
+	WithdrawOrder(ctx context.Context, key OrderKey, at Micros, reason string) (*SentOrder, error)
+
 	// Order gives an order sent to this receiver on a stream with this receipt issuer, with the receipts accepted
 	// for it by rising seq, or ErrNotFound: for an unknown jti and for another receiver's alike.
 	Order(ctx context.Context, key OrderKey) (*SentOrder, error)
@@ -138,10 +191,24 @@ type Stream struct {
 	Receipts      json.RawMessage
 	ReceiptIssuer string // receipt_issuer where receipts are active, else empty
 	Window        int    // SETs in flight at once; 0: the pump's default
-	Generation    int64  // of the store when this stream last changed
-	Created       Micros
-	Updated       Micros
-	Trouble       Trouble // back-off
+	// Name and Set name the resource of a stream that an operator made; empty for one that its receiver made.
+	Name, Set string
+	// DefaultSubjects is stream.DefaultAll or DefaultNone, fixed at creation; empty is ALL. Listed says that the stream
+	// has subject entries: without one a stream with ALL takes every subject unasked.
+	DefaultSubjects string
+	Listed          bool
+	// Naming says how people are named to this receiver, for Config.Name; nil: as the message names them.
+	Naming            json.RawMessage
+	MinVerification   int64 // seconds between verification requests; 0: Config.MinVerification
+	InactivityTimeout int64 // seconds; 0: none (TX-53)
+	// Shape is the form of SETs and configuration for receivers of older drafts; empty: SSF 1.0 (LEG).
+	Shape      string
+	Format     string // the format member of older drafts, kept and echoed (LEG-21)
+	Active     Micros // last eligible activity, as far as Touch kept it
+	Generation int64  // of the store when this stream last changed
+	Created    Micros
+	Updated    Micros
+	Trouble    Trouble // back-off
 }
 
 // LogValue leaves out what may hold a secret.
@@ -167,13 +234,24 @@ type Event struct {
 	// Body is the end of the claims object, from after jti to the closing brace:
 	// ,"txn":"…","sub_id":{…},"events":{…}}. Body makes it.
 	Body []byte
+	TXN  string
+	At   Micros // when it was planned; the age of its rows counts from here
 }
 
 // Outgoing is one event on its way to the streams that it matched.
 type Outgoing struct {
 	Event      Event
 	Rows       []Row
-	Generation int64 // of the snapshot that was matched; 0: not checked
+	Skips      []Skip // streams that take the type and do not get this event, and why; kept in the history
+	Generation int64  // of the snapshot that was matched; 0: not checked
+}
+
+// Skip is a stream that would take an event and does not get it, for a reason that somebody should see.
+type Skip struct {
+	Stream   int64
+	StreamID string
+	Receiver string
+	Reason   string // names no subject
 }
 
 // Row is one SET on one stream, unsigned. What is signed is fixed here, so that every try has the same
@@ -188,6 +266,11 @@ type Row struct {
 	Input     string // of an order: header.payload, complete; else empty
 	Order     *SentOrder
 	Algorithm string // JOSE name of the signature
+	// Body takes the place of Event.Body on this stream, where the receiver is told another identifier or shape; nil: the
+	// event's. Rows that are told the same share one slice.
+	Body []byte
+	// Parting rows are delivered although the stream is paused or disabled: the stream-updated event that says so (TX-135).
+	Parting bool
 }
 
 // Item is a row read back for delivery. It has all that signing needs beside the stream's Audience.
@@ -199,7 +282,8 @@ type Item struct {
 	KeyID     string
 	Algorithm string
 	Input     string
-	Event     *Event
+	Event     *Event // Body is the row's own where it has one
+	Parting   bool
 }
 
 // Outcome says how a delivery ended.
@@ -211,7 +295,97 @@ type Outcome struct {
 	Status int    // HTTP status of the answer
 	Reason string // of a dead one: err and description, cut short
 	At     Micros
+	// For the history: what it was, and how it went.
+	JTI   string
+	Event int64  // Event.Key
+	Tries int    // of this process
+	First Micros // the first of them
 }
+
+// Refusal is one member of setErrs (RFC 8936 §2.4).
+type Refusal struct {
+	JTI         string
+	Err         string
+	Description string
+}
+
+// DeadFilter chooses dead letters. Empty members do not filter; with none set, all are chosen.
+type DeadFilter struct {
+	Stream int64
+	Seq    int64
+	JTI    string
+	Reason string // the reason begins so
+}
+
+// Delivery is one line of the history.
+type Delivery struct {
+	Stream   int64
+	StreamID string // empty where the stream is gone
+	JTI      string // empty for a skip
+	Event    int64
+	Type     string // empty where the event was purged
+	TXN      string
+	Outcome  string // Delivered, DeadLettered or Skipped
+	Status   int    // HTTP status of the answer; 0: polled, or none
+	Reason   string
+	Tries    int
+	First    Micros
+	At       Micros
+}
+
+// Outcomes of a Delivery.
+const (
+	Delivered    = "delivered"
+	DeadLettered = "dead"
+	Skipped      = "skipped"
+)
+
+// DeliveryFilter narrows the history. Empty members do not filter.
+type DeliveryFilter struct {
+	Stream  int64
+	JTI     string
+	TXN     string
+	Outcome string
+	Before  Micros // only older ones; 0: from the latest
+	N       int    // at most; 0: 100
+}
+
+// SubjectEntry is one subject on the list of a stream. Of a simple subject only its keys are kept.
+type SubjectEntry struct {
+	Stream  int64
+	ID      [16]byte        // of the subject as a whole
+	Keys    [][16]byte      // of its parts: what an event's parts are looked up by; at least one
+	Subject json.RawMessage // canonical form of a complex or aliases subject; nil for a simple one, whose only key is its ID
+	// Off says that the subject was removed: events about it are not sent from Until on (0: at once).
+	Off      bool
+	Until    Micros
+	Verified bool // as the receiver said (TX-112)
+	At       Micros
+}
+
+// ShardCount is how many shards streams are spread over.
+const ShardCount = 256
+
+// Shards is a set of shards.
+type Shards [ShardCount / 64]uint64
+
+// AllShards has every shard.
+var AllShards = Shards{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+
+// ShardOf gives the shard of a stream by its key.
+func ShardOf(stream int64) int {
+	h := uint64(stream) * 0x9e3779b97f4a7c15
+	return int(h >> 56)
+}
+
+// Has reports whether the stream's shard is in the set.
+func (s Shards) Has(stream int64) bool {
+	n := ShardOf(stream)
+	return s[n/64]&(1<<(n%64)) != 0
+}
+
+// Add puts a shard into the set.
+func (s *Shards) Add(shard int) { s[shard/64] |= 1 << (shard % 64) }
 
 // DeadLetter is a row that was set aside.
 type DeadLetter struct {
@@ -226,6 +400,8 @@ type Counts struct {
 	Waiting   int64
 	Delivered int64
 	Dead      int64
+	Oldest    Micros // since when the oldest waiting row waits; 0: nothing waits
+	Subjects  int64  // entries of its list, on and off
 }
 
 // States of an order on its way (receipts design §6.7, the part before the first receipt).
@@ -233,7 +409,8 @@ const (
 	OrderQueued    = "queued"
 	OrderDelivered = "delivered" // the receiver answered 2xx
 	OrderRejected  = "rejected"  // the receiver refused it on arrival
-	OrderDropped   = "dropped"   // its stream was disabled or deleted first
+	OrderDropped   = "dropped"   // its stream was disabled or deleted, or it was withdrawn, first
+	OrderExpired   = "expired"   // it waited too long
 )
 
 // OrderKey names an order as a receipt does: by the caller, the receipt's issuer, and the order's jti.
@@ -246,6 +423,7 @@ type OrderKey struct {
 
 // SentOrder is an order: a SET with a directive, sent on one stream where receipts are active.
 type SentOrder struct {
+	Key             int64 // of the store; rises
 	JTI             string
 	Receiver        string
 	Stream          string // stream_id
@@ -255,11 +433,31 @@ type SentOrder struct {
 	Input           string // header.payload
 	EventType       string
 	TXN             string
-	IssuedAt        int64 // iat, seconds
-	CompleteBy      int64 // seconds; 0: none
+	IssuedAt        int64  // iat, seconds
+	CompleteBy      int64  // seconds; 0: none
+	InterimBy       int64  // seconds; 0: none
+	When            string // receipt.when of the directive: when a receipt is due
 	State           string
+	Arrived         Micros // when the receiver took or refused it
+	Withdrawn       Micros // 0: it stands
+	WithdrawnWhy    string
 	Disputed        string        // why, where two stories were told; else empty
 	Receipts        []KeptReceipt // accepted, by rising Seq
+}
+
+// OrderFilter narrows a list of orders. Empty members do not filter.
+type OrderFilter struct {
+	JTI      string
+	SetHash  string
+	TXN      string
+	Receiver string
+	Stream   string // stream_id
+	State    string
+	// Unanswered: without a final or amended receipt. DueBefore: with a CompleteBy before it, in seconds.
+	Unanswered bool
+	DueBefore  int64
+	Before     int64 // Key of the last one seen; 0: from the latest
+	N          int   // at most; 0: 100
 }
 
 // KeptReceipt is a receipt as it is kept for ever.

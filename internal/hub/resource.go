@@ -12,10 +12,12 @@ const (
 	KindIdentity Kind = "identity"
 	KindPolicy   Kind = "policy"
 	KindClient   Kind = "client"
+	KindStream   Kind = "stream"
+	KindTenant   Kind = "tenant"
 )
 
 // Kinds lists them in the order in which apply writes them.
-var Kinds = []Kind{KindClient, KindIdentity, KindApp, KindSource, KindPolicy}
+var Kinds = []Kind{KindTenant, KindClient, KindIdentity, KindApp, KindSource, KindStream, KindPolicy}
 
 // Resource is one applied document. Spec is the canonical JSON of the kind's struct below, with
 // references to secrets and never their values.
@@ -205,17 +207,100 @@ type Rule struct {
 	Fallback string `json:"fallback,omitempty"` // app | everywhere
 	At       Places `json:"at,omitzero"`
 	When     string `json:"when,omitempty"`
+	// Transmit is an event type to pass on, with the signal's txn and subject, on the streams of To (names or ids of
+	// streams, or "all"); Order is the directive it carries there.
+	Transmit string          `json:"transmit,omitempty"`
+	To       Places          `json:"to,omitzero"`
+	Order    json.RawMessage `json:"order,omitempty"`
 }
 
-// Client is who may call us. This version acts on auth: bearer.
+// Stream is the spec of a stream on which we transmit and which an operator makes (surface §3). Receivers make theirs
+// over the SSF API.
+type Stream struct {
+	Name        string        `json:"name"`
+	Set         string        `json:"set,omitempty"`
+	Client      string        `json:"client"`
+	Deliver     StreamDeliver `json:"deliver"`
+	Events      []string      `json:"events,omitempty"` // empty: all that the client may have
+	Subject     *SubjectRule  `json:"subject,omitempty"`
+	Alg         string        `json:"alg,omitempty"`
+	Orders      *StreamOrders `json:"orders,omitempty"`
+	Subjects    string        `json:"default_subjects,omitempty"` // ALL (default) | NONE
+	Window      int           `json:"window,omitempty"`           // SETs in flight at once; 1 keeps strict order; 0: 8
+	Inactivity  string        `json:"inactivity,omitempty"`       // a Go duration; empty: none
+	Description string        `json:"description,omitempty"`
+}
+
+// StreamDeliver says how its SETs travel: pushed to To, or polled.
+type StreamDeliver struct {
+	To                  string  `json:"to,omitempty"`
+	AuthorizationHeader *Secret `json:"authorization_header,omitempty"` // the whole header value
+	Poll                bool    `json:"poll,omitempty"`
+	Direct              bool    `json:"direct,omitempty"` // the receiver has no stream API: no verification is expected of it
+}
+
+// StreamOrders says whether orders, which demand a receipt, may be sent on a stream, and how its receipts are known.
+type StreamOrders struct {
+	Receipts bool   `json:"receipts"`
+	Issuer   string `json:"issuer,omitempty"`   // receipt_issuer; needed with receipts
+	JWKSURI  string `json:"jwks_uri,omitempty"` // its keys; needed with receipts
+}
+
+// SubjectRule says how people are named to a receiver: in which format, with the account id at which place, and what
+// else where a person has no such account. Formats: email, iss_sub, opaque, scim, complex.
+type SubjectRule struct {
+	Format    string `json:"format"`
+	AccountAt string `json:"account_at,omitempty"` // a place; iss_sub takes its issuer, too
+	Otherwise string `json:"otherwise,omitempty"`  // another format; empty: the person is skipped visibly
+}
+
+// Tenant is the spec of a tenant: whose data it is, and who issues tokens for its stream API. Tenants are kept in the
+// tenant default, which may have a spec of its own under the name default.
+type Tenant struct {
+	Name   string         `json:"name"`
+	Set    string         `json:"set,omitempty"`
+	Title  string         `json:"title,omitempty"`
+	OAuth  *ExternalOAuth `json:"oauth,omitempty"`  // one more issuer of access tokens beside our own
+	Legacy string         `json:"legacy,omitempty"` // an older draft that it serves in place of SSF 1.0: sse-id1 | apple
+}
+
+// ExternalOAuth is an authorization server that is not ours: its tokens are JWTs (RFC 9068) signed with the keys at
+// JWKSURI (empty: from its metadata), or with Introspection opaque ones (RFC 7662). Its client_id is the name of a client.
+type ExternalOAuth struct {
+	Issuer        string         `json:"issuer"`
+	Audience      string         `json:"audience,omitempty"` // empty: the tenant's issuer
+	JWKSURI       string         `json:"jwks_uri,omitempty"`
+	Introspection *Introspection `json:"introspection,omitempty"`
+}
+
+// Introspection is how we ask an issuer about an opaque token.
+type Introspection struct {
+	Endpoint     string  `json:"endpoint"`
+	ClientID     string  `json:"client_id"`
+	ClientSecret *Secret `json:"client_secret"`
+}
+
+// ClientKeys says where a client's keys for private_key_jwt are; exactly one.
+type ClientKeys struct {
+	JWKSURI string          `json:"jwks_uri,omitempty"`
+	JWKS    json.RawMessage `json:"jwks,omitempty"`
+}
+
+// Client is who may call us.
 type Client struct {
-	Name      string   `json:"name"`
-	Set       string   `json:"set,omitempty"`
-	Auth      string   `json:"auth"`
-	Scopes    []string `json:"scopes"`
-	Streams   string   `json:"streams,omitempty"`    // one (default) | many
-	Alg       string   `json:"alg,omitempty"`        // of the SETs on its streams: RS256 (default), ES256, EdDSA
-	PushHosts []string `json:"push_hosts,omitempty"` // hosts a push endpoint may have; empty: any public one
-	Events    []string `json:"events,omitempty"`     // signals.write: event types it may send; empty: any
-	Domains   []string `json:"domains,omitempty"`    // signals.write: e-mail domains of subjects; empty: any
+	Name string `json:"name"`
+	Set  string `json:"set,omitempty"`
+	// Auth is how it shows itself: bearer (a token we made), or at the token endpoint client_secret_basic,
+	// client_secret_post or private_key_jwt. A token made with `token create` is taken from every client.
+	Auth      string       `json:"auth"`
+	Secret    *Secret      `json:"client_secret,omitempty"`
+	Keys      *ClientKeys  `json:"keys,omitempty"`
+	Subject   *SubjectRule `json:"subject,omitempty"`          // how people are named on the streams it makes
+	Subjects  string       `json:"default_subjects,omitempty"` // of the streams it makes: ALL (default) | NONE
+	Scopes    []string     `json:"scopes"`
+	Streams   string       `json:"streams,omitempty"`    // one (default) | many
+	Alg       string       `json:"alg,omitempty"`        // of the SETs on its streams: RS256 (default), ES256, EdDSA
+	PushHosts []string     `json:"push_hosts,omitempty"` // hosts a push endpoint may have; empty: any public one
+	Events    []string     `json:"events,omitempty"`     // signals.write: event types it may send; empty: any
+	Domains   []string     `json:"domains,omitempty"`    // signals.write: e-mail domains of subjects; empty: any
 }

@@ -104,7 +104,7 @@ func BenchmarkKeepOutbox(b *testing.B) {
 	benchPlaces(b, func(b *testing.B, s *Store) {
 		v := s.Transmitter(tenant, nil)
 		st := &transmitter.Stream{ID: "str_1", Receiver: "r", Status: transmitter.Enabled}
-		must(b, v.CreateStream(b.Context(), st, true))
+		must(b, v.CreateStream(b.Context(), st, 0))
 		waiters(b, s, 256, func(_, i int) {
 			g := newSignal(fmt.Sprint("j", i))
 			g.State, g.Token, g.Door = hub.SignalDone, "", "api"
@@ -120,7 +120,7 @@ func BenchmarkAck(b *testing.B) {
 	benchPlaces(b, func(b *testing.B, s *Store) {
 		v := s.Transmitter(tenant, nil)
 		st := &transmitter.Stream{ID: "str_1", Receiver: "r", Status: transmitter.Enabled}
-		must(b, v.CreateStream(b.Context(), st, true))
+		must(b, v.CreateStream(b.Context(), st, 0))
 		const each = 64
 		done := make([][]transmitter.Outcome, b.N+1)
 		for i := 1; i <= b.N; i++ {

@@ -17,7 +17,7 @@ func TestDeleteClient(t *testing.T) {
 		must(t, err)
 		hash := map[string][]byte{}
 		for i, name := range []string{"leaves", "stays"} {
-			must(t, v.CreateStream(ctx, &transmitter.Stream{ID: "str_" + name, Receiver: name, Status: transmitter.Enabled, Endpoint: "https://" + name + ".example"}, true))
+			must(t, v.CreateStream(ctx, &transmitter.Stream{ID: "str_" + name, Receiver: name, Status: transmitter.Enabled, Endpoint: "https://" + name + ".example"}, 0))
 			hash[name] = make([]byte, 32)
 			hash[name][0] = byte(i + 1)
 			must(t, s.PutToken(ctx, Token{ID: "tok_" + name, Tenant: tenant, Client: name, Hash: hash[name]}))

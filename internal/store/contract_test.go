@@ -43,7 +43,7 @@ func TestTransmitterContract(t *testing.T) {
 func TestStreamSecretsAreSealed(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *Store) {
 		st := &transmitter.Stream{ID: "str_1", Receiver: "r", Status: transmitter.Enabled, Authorization: "Bearer plain"}
-		must(t, s.Transmitter(tenant, sealer{}).CreateStream(t.Context(), st, true))
+		must(t, s.Transmitter(tenant, sealer{}).CreateStream(t.Context(), st, 0))
 		var kept []byte
 		must(t, s.read(t.Context(), func(x *tx) error {
 			_, err := x.one(`SELECT auth FROM stream WHERE id = 'str_1'`, nil, &kept)
@@ -52,7 +52,7 @@ func TestStreamSecretsAreSealed(t *testing.T) {
 		if string(kept) == "" || string(kept) == "Bearer plain" {
 			t.Fatalf("the secret lies in the row as %q", kept)
 		}
-		if err := s.Transmitter(tenant, nil).CreateStream(t.Context(), &transmitter.Stream{ID: "str_2", Receiver: "r", Authorization: "x"}, true); err == nil {
+		if err := s.Transmitter(tenant, nil).CreateStream(t.Context(), &transmitter.Stream{ID: "str_2", Receiver: "r", Authorization: "x"}, 0); err == nil {
 			t.Fatal("a secret was kept without a sealer")
 		}
 	})

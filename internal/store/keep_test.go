@@ -140,7 +140,7 @@ func TestKeepWithOutbox(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *Store) {
 		v := s.Transmitter(tenant, nil)
 		st := &transmitter.Stream{ID: "str_1", Receiver: "r", Status: transmitter.Enabled}
-		must(t, v.CreateStream(t.Context(), st, true))
+		must(t, v.CreateStream(t.Context(), st, 0))
 		gen, err := v.Generation(t.Context())
 		must(t, err)
 
@@ -364,7 +364,7 @@ func TestTenantsNeverCross(t *testing.T) {
 			t.Fatalf("the other tenant sees %v", al.Items)
 		}
 		st := &transmitter.Stream{ID: "str_1", Receiver: "r", Status: transmitter.Enabled}
-		must(t, s.Transmitter(tenant, nil).CreateStream(ctx, st, true))
+		must(t, s.Transmitter(tenant, nil).CreateStream(ctx, st, 0))
 		out := outgoing(st, 0, "x")
 		must(t, s.Transmitter("other", nil).Enqueue(ctx, out))
 		if out.Rows[0].Seq != 0 {
@@ -404,7 +404,7 @@ func TestTenantsNeverCross(t *testing.T) {
 			"Enqueue":       s.Enqueue(ctx, "", hub.Job{Kind: "enroll"}),
 			"SaveReceipt":   second(s.SaveReceipt(ctx, &hub.Receipt{}, 0, nil, nil)),
 			"CountClashes":  second(s.CountClashes(ctx, "")),
-			"CreateStream":  s.Transmitter("", nil).CreateStream(ctx, &transmitter.Stream{ID: "x"}, true),
+			"CreateStream":  s.Transmitter("", nil).CreateStream(ctx, &transmitter.Stream{ID: "x"}, 0),
 			"Enqueue out":   s.Transmitter("", nil).Enqueue(ctx, outgoing(st, 0, "y")),
 			"Order":         second(s.Transmitter("", nil).Order(ctx, transmitter.OrderKey{})),
 		} {

@@ -117,7 +117,7 @@ func bump(t *tx, tenant, kind string) (int64, error) {
 }
 
 // CreateStream implements transmitter.Store.
-func (v *Transmitter) CreateStream(ctx context.Context, st *transmitter.Stream, allowMany bool) error {
+func (v *Transmitter) CreateStream(ctx context.Context, st *transmitter.Stream, limit int) error {
 	if err := needTenant(v.tenant); err != nil {
 		return err
 	}
@@ -136,12 +136,12 @@ func (v *Transmitter) CreateStream(ctx context.Context, st *transmitter.Stream, 
 		if gen, err = bump(t, v.tenant, "stream"); err != nil {
 			return err
 		}
-		if !allowMany {
+		if limit > 0 {
 			var n int
 			if _, err := t.one(`SELECT count(*) FROM stream WHERE tenant = $1 AND receiver = $2`, []any{v.tenant, st.Receiver}, &n); err != nil {
 				return err
 			}
-			if n > 0 {
+			if n >= limit {
 				return transmitter.ErrConflict
 			}
 		}
