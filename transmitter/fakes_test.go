@@ -23,7 +23,7 @@ func notEvil(_ context.Context, _ transmitter.Caller, u *url.URL) error {
 // brokenStore cannot create streams.
 type brokenStore struct{ *transmitter.Memory }
 
-func (*brokenStore) CreateStream(context.Context, *transmitter.Stream, bool) error {
+func (*brokenStore) CreateStream(context.Context, *transmitter.Stream, int) error {
 	return errors.New("secret of the store")
 }
 
