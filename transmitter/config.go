@@ -154,21 +154,12 @@ func (c *Config) prepare() error {
 		return fmt.Errorf("transmitter: issuer %q is not a plain https URL", c.Issuer) // SSF 1.0 §7.1
 	case u.Scheme != "https" && (u.Scheme != "http" || !c.InsecureHTTP):
 		return fmt.Errorf("transmitter: issuer %q is not https", c.Issuer)
-	case len(c.Signers) == 0:
-		return errors.New("transmitter: no signer")
 	case c.Registry == nil:
 		return errors.New("transmitter: no event registry")
 	case c.Store == nil:
 		return errors.New("transmitter: no store")
 	case c.Caller == nil:
 		return errors.New("transmitter: nothing tells who calls (Config.Caller)")
-	}
-	kids := map[string]bool{}
-	for _, s := range c.Signers {
-		if s.KeyID() == "" || kids[s.KeyID()] {
-			return fmt.Errorf("transmitter: kid %q is empty or used twice", s.KeyID()) // TX-29
-		}
-		kids[s.KeyID()] = true
 	}
 	if len(c.Events) == 0 {
 		for _, t := range c.Registry.Types() {
@@ -205,6 +196,10 @@ func (c *Config) prepare() error {
 	c.InFlight = or(c.InFlight, 512)
 	c.Timeout = or(c.Timeout, 10*time.Second)
 	c.Sweep = or(c.Sweep, time.Second)
+	c.Retention = or(c.Retention, 7*24*time.Hour)
+	c.History = or(c.History, 30*24*time.Hour)
+	c.PollParkedStream = or(c.PollParkedStream, 2)
+	c.PollParked = or(c.PollParked, 20_000)
 	if c.Transport == nil {
 		c.Transport = newTransport(c)
 	}
@@ -220,19 +215,6 @@ func or[T int | int64 | time.Duration](v, otherwise T) T {
 
 // base is the issuer without its trailing slash: endpoints hang below it.
 func (c *Config) base() string { return strings.TrimSuffix(c.Issuer, "/") }
-
-// signer gives the signer for new rows of an algorithm; an empty name means the default.
-func (c *Config) signer(alg string) (*set.Signer, error) {
-	if alg == "" {
-		return c.Signers[0], nil
-	}
-	for _, s := range c.Signers {
-		if string(s.Algorithm()) == alg {
-			return s, nil
-		}
-	}
-	return nil, fmt.Errorf("transmitter: no signing key for %s", alg)
-}
 
 // streamLimit is how many streams a caller may have.
 func streamLimit(cfg *Config, c Caller) int {

@@ -108,20 +108,18 @@ func (p *Pump) sign(t try) error {
 	p.signing <- struct{}{}
 	defer func() { <-p.signing }()
 	it := &t.entry.Item
-	for _, s := range p.cfg.Signers {
-		if s.KeyID() != it.KeyID {
-			continue
-		}
-		input := it.Input
-		if input == "" {
-			var buf [1024]byte
-			input = s.Input(appendClaims(buf[:0], t.suit.start, it.IssuedAt, it.JTI, it.Event.Body))
-		}
-		token, err := s.Complete(input)
-		t.entry.token = token
-		return err
+	s := p.t.keys().byKid[it.KeyID]
+	if s == nil {
+		return fmt.Errorf("signing key %q is not here", it.KeyID)
 	}
-	return fmt.Errorf("signing key %q is not here", it.KeyID)
+	input := it.Input
+	if input == "" {
+		var buf [1024]byte
+		input = s.Input(appendClaims(buf[:0], t.suit.start, it.IssuedAt, it.JTI, it.Event.Body))
+	}
+	token, err := s.Complete(input)
+	t.entry.token = token
+	return err
 }
 
 // read takes an answer apart and leaves the connection fit for the next request.

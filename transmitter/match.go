@@ -148,7 +148,7 @@ func (t *Transmitter) plan(snap *snapshot, m Message) (*Outgoing, *Sent, error) 
 		if m.Order != nil && !t.takesOrder(s, &m) {
 			continue // receipts design §3.3: never a directive on a stream that is not active
 		}
-		signer, err := t.cfg.signer(s.Algorithm)
+		signer, err := t.keys().signer(s.Algorithm)
 		if err != nil {
 			return nil, nil, fmt.Errorf("stream %s: %w", s.ID, err)
 		}
@@ -185,10 +185,8 @@ func (t *Transmitter) Complete(input string) (string, error) {
 		return "", err
 	}
 	kid := u.Header().KeyID
-	for _, s := range t.cfg.Signers {
-		if s.KeyID() == kid {
-			return s.Complete(input)
-		}
+	if s := t.keys().byKid[kid]; s != nil {
+		return s.Complete(input)
 	}
 	return "", fmt.Errorf("transmitter: no signing key %q", kid)
 }

@@ -36,7 +36,6 @@ type Server struct {
 	cfg      *Config
 	routes   map[string]route
 	metadata []byte
-	keys     []byte
 	ours     receipt.Settings // as in the metadata, with our audience
 
 	mu       sync.Mutex
@@ -58,11 +57,11 @@ func newServer(t *Transmitter) (*Server, error) {
 	inserted, _ := url.Parse(known)
 	issuer, _ := url.Parse(s.cfg.base())
 	at := func(p string) string { return issuer.Path + p }
-	discovery := route{http.MethodGet: s.serve(s.metadata, 5*time.Minute)}
+	discovery := route{http.MethodGet: s.serve(func() []byte { return s.metadata }, 5*time.Minute)}
 	s.routes = map[string]route{
 		inserted.Path:            discovery, // TX-1
 		at(stream.WellKnownPath): discovery, // TX-26: also where it is appended
-		at(pathKeys):             {http.MethodGet: s.serve(s.keys, s.cfg.KeysMaxAge)},
+		at(pathKeys):             {http.MethodGet: s.serve(func() []byte { return s.t.keys().jwks }, s.cfg.KeysMaxAge)},
 		at(pathStreams):          {http.MethodPost: s.create, http.MethodGet: s.readStreams, http.MethodPatch: s.patch, http.MethodPut: s.put, http.MethodDelete: s.remove},
 		at(pathStatus):           {http.MethodGet: s.readStatus, http.MethodPost: s.setStatus},
 		at(pathVerify):           {http.MethodPost: s.verify},
@@ -142,18 +141,14 @@ func (s *Server) describe() error {
 	if s.metadata, err = json.Marshal(md); err != nil {
 		return err
 	}
-	keys := make([]set.Key, len(c.Signers))
-	for i, signer := range c.Signers {
-		keys[i] = signer.Public()
-	}
-	s.keys = set.MarshalJWKS(keys)
 	return nil
 }
 
-// serve answers with a fixed document.
-func (s *Server) serve(body []byte, maxAge time.Duration) http.HandlerFunc {
+// serve answers with a public document.
+func (s *Server) serve(document func() []byte, maxAge time.Duration) http.HandlerFunc {
 	age := "public, max-age=" + strconv.Itoa(int(maxAge.Seconds()))
 	return func(w http.ResponseWriter, r *http.Request) {
+		body := document()
 		w.Header().Set("Cache-Control", age) // TX-31
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))

@@ -120,7 +120,7 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 
 // verification makes the event, SSF 1.0 §8.1.4.1: about the stream itself, with the state as it came.
 func (s *Server) verification(st *Stream, state string) (*Outgoing, error) {
-	signer, err := s.cfg.signer(st.Algorithm)
+	signer, err := s.t.keys().signer(st.Algorithm)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	if !allowed(w, c, ScopeManage) {
 		return
 	}
-	if _, err := s.cfg.signer(c.Algorithm); err != nil {
+	if _, err := s.t.keys().signer(c.Algorithm); err != nil {
 		s.failed(w, r, err)
 		return
 	}

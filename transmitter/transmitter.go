@@ -20,6 +20,8 @@ type Transmitter struct {
 
 	cfg     *Config
 	streams atomic.Pointer[snapshot]
+	ring    atomic.Pointer[keyring]
+	parked  parked
 	refresh sync.Mutex
 }
 
@@ -28,9 +30,13 @@ func New(cfg Config) (*Transmitter, error) {
 	if err := cfg.prepare(); err != nil {
 		return nil, err
 	}
+	ring, err := newKeyring(Keys{Signers: cfg.Signers, Also: cfg.Also})
+	if err != nil {
+		return nil, err
+	}
 	t := &Transmitter{cfg: &cfg}
+	t.ring.Store(ring)
 	t.Pump = newPump(t)
-	var err error
 	if t.Server, err = newServer(t); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,59 @@
+package transmitter
+
+import "sync"
+
+// parked are the polls that are held until there is something to answer (RFC 8936 §2.4). A stream without one has
+// nothing here.
+type parked struct {
+	mu      sync.Mutex
+	streams map[int64]*lot
+	count   int
+	closed  bool // shutting down: nothing is held any more
+}
+
+// lot is the held polls of one stream.
+type lot struct {
+	woken chan struct{} // closed to wake them all
+	count int
+}
+
+// wait parks a poll: woken is closed when the stream may have rows, when its status changed, when it is gone, and when
+// the transmitter stops. Park first and read the store then, or a row that comes between is missed. leave must be called
+// once the poll goes on, for whatever reason. Not ok where too many are held already: such a poll is answered at once.
+func (t *Transmitter) wait(stream int64) (woken <-chan struct{}, leave func(), ok bool) {
+	p := &t.parked
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.streams[stream]
+	if p.closed || p.count >= t.cfg.PollParked || l != nil && l.count >= t.cfg.PollParkedStream {
+		return nil, nil, false
+	}
+	if l == nil {
+		if p.streams == nil {
+			p.streams = map[int64]*lot{}
+		}
+		l = &lot{woken: make(chan struct{})}
+		p.streams[stream] = l
+	}
+	l.count++
+	p.count++
+	return l.woken, sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.count--
+		if l.count--; l.count == 0 && p.streams[stream] == l {
+			delete(p.streams, stream)
+		}
+	}), true
+}
+
+// wake lets the held polls of a stream go on.
+func (t *Transmitter) wake(stream int64) {
+	p := &t.parked
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.streams[stream]; l != nil {
+		close(l.woken)
+		l.woken = make(chan struct{})
+	}
+}
