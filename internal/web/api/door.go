@@ -21,6 +21,17 @@ type Config struct {
 	Secrets  Secrets
 	Keys     Keys
 	Registry *event.Registry
+	// Streams gives what a tenant transmits, or nil where there is no such tenant. Nil: this hub does not transmit.
+	Streams func(tenant string) Streams
+	// Outbox gives the same tenant's store of deliveries. It is there where Streams is.
+	Outbox func(tenant string) Outbox
+	// KeyRing changes signing keys. Nil: they cannot be changed over this door.
+	KeyRing KeyRing
+	// Tenants are told of by their resources; Issuer gives the iss of a tenant's tokens. Nil: not shown.
+	Issuer func(tenant string) string
+	// Probe fetches from our own public address as a receiver would, for the doctor. Nil: http.DefaultClient's transport
+	// with a limit of 10 s.
+	Probe *http.Client
 	// Check validates every resource that the tenant would have after a change, against each other and
 	// against packs and event types. Its error is of code invalid and names each fault.
 	Check func(ctx context.Context, tenant string, all []hub.Resource) error
