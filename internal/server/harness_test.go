@@ -301,7 +301,7 @@ const sessionRevoked = "https://schemas.openid.net/secevent/caep/event-type/sess
 // push sends a token to a source's receive address.
 func (w *world) push(source, token string) (int, string) {
 	w.t.Helper()
-	src := w.srv.view.Load().sources[source]
+	src := w.srv.home().view.Load().sources[source]
 	if src == nil {
 		w.t.Fatalf("no source %s", source)
 	}
@@ -366,5 +366,5 @@ func (w *world) streamReady() {
 	if err := w.idp.WaitStream(ctx); err != nil {
 		w.t.Fatal(err)
 	}
-	w.eventually("the receive door knows the agreement", func() bool { return w.srv.view.Load().sources["idp"].in.Receipts != nil })
+	w.eventually("the receive door knows the agreement", func() bool { return w.srv.home().view.Load().sources["idp"].in.Receipts != nil })
 }

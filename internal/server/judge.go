@@ -17,7 +17,11 @@ import (
 
 // judge finds out whom a signal is about and what follows from it. It writes nothing.
 func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, error) {
-	v := s.view.Load()
+	t, err := s.must(sig.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	v := t.view.Load()
 	who, spec, err := s.correlate(ctx, v, sig)
 	if err != nil {
 		return nil, err
@@ -72,7 +76,11 @@ func (s *Server) correlate(ctx context.Context, v *view, sig *hub.Signal) (*corr
 
 // whyUnresolved gives the reason code for an order whose subject nobody fits; empty where somebody fits by now.
 func (s *Server) whyUnresolved(ctx context.Context, sig *hub.Signal) (string, error) {
-	who, _, err := s.correlate(ctx, s.view.Load(), sig)
+	t, err := s.must(sig.Tenant)
+	if err != nil {
+		return "", err
+	}
+	who, _, err := s.correlate(ctx, t.view.Load(), sig)
 	if err != nil {
 		return "", err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"countersign/internal/config"
 	"countersign/internal/hub"
+	"countersign/internal/web/api"
 	"countersign/internal/web/ssf"
 )
 
@@ -35,17 +36,28 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopWork()
 	var wg sync.WaitGroup
 	failed := make(chan error, 6)
-	spawn := func(name string, run func(context.Context) error) {
+	spawn := func(name string, run func(context.Context) error) context.CancelFunc {
+		own, stop := context.WithCancel(work)
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if err := run(work); err != nil && work.Err() == nil {
-				failed <- hub.Errorf(hub.Internal, "%s ended: %w", name, err)
+			defer stop()
+			if err := run(own); err != nil && own.Err() == nil {
+				select {
+				case failed <- hub.Errorf(hub.Internal, "%s ended: %w", name, err):
+				default: // one reason to stop is enough
+				}
 			}
 		}()
+		return stop
 	}
+	s.opening.Lock()
+	s.spawn.Store(&spawn)
+	for _, t := range s.all() {
+		s.start(t)
+	}
+	s.opening.Unlock()
 	spawn("the flow", s.belt.Run)
-	spawn("the transmitter", s.streams.Run)
 	spawn("the look-out", s.lookOut)
 	serve := func(name string, on func() error) {
 		wg.Add(1)
@@ -90,6 +102,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	_ = out.Shutdown(end)
 	_ = adm.Shutdown(end)
+	s.opening.Lock() // nothing is spawned from here on
+	s.spawn.Store(nil)
+	s.opening.Unlock()
 	stopWork()
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
@@ -117,14 +132,22 @@ func (s *Server) lookOut(ctx context.Context) error {
 		if round%5 == 0 {
 			s.countOutbox(ctx)
 		}
-		g, err := s.store.Generation(ctx, s.tenant)
-		if err != nil {
-			continue
-		}
-		// What a node learned of a stream changes no generation, so several nodes look now and then anyway.
-		if g != s.view.Load().generation || s.store.Engine() == "postgres" && round%5 == 0 {
-			if err := s.reload(ctx); err != nil && ctx.Err() == nil {
-				s.log.Warn("the resources could not be read again", "err", err)
+		for _, t := range s.all() {
+			g, err := s.store.Generation(ctx, t.name)
+			if err != nil {
+				continue
+			}
+			changed := g != t.view.Load().generation
+			// What a node learned of a stream changes no generation, so several nodes look now and then anyway.
+			if changed || s.store.Engine() == "postgres" && round%5 == 0 {
+				if err := t.reload(ctx); err != nil && ctx.Err() == nil {
+					s.log.Warn("the resources could not be read again", "tenant", t.name, "err", err)
+				}
+			}
+			if changed && t.name == api.DefaultTenant {
+				if err := s.openAll(ctx); err != nil && ctx.Err() == nil {
+					s.log.Warn("the tenants could not be read again", "err", err)
+				}
 			}
 		}
 	}
@@ -132,18 +155,20 @@ func (s *Server) lookOut(ctx context.Context) error {
 
 // countOutbox shows how many tokens wait for their receivers.
 func (s *Server) countOutbox(ctx context.Context) {
-	rows := s.store.Transmitter(s.tenant, s.vault)
-	streams, err := rows.Waiting(ctx)
-	if err != nil {
-		return
-	}
 	var n int64
-	for _, key := range streams {
-		c, err := rows.Counts(ctx, key)
+	for _, t := range s.all() {
+		rows := s.store.Transmitter(t.name, s.vault)
+		streams, err := rows.Waiting(ctx)
 		if err != nil {
 			return
 		}
-		n += int64(c.Waiting)
+		for _, key := range streams {
+			c, err := rows.Counts(ctx, key)
+			if err != nil {
+				return
+			}
+			n += c.Waiting
+		}
 	}
 	s.metrics.Outbox(n)
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -36,9 +35,7 @@ import (
 	"countersign/internal/vault"
 	"countersign/internal/web/api"
 	"countersign/internal/web/ssf"
-	"countersign/receipt"
 	"countersign/set"
-	"countersign/transmitter"
 )
 
 // Options are what a hub is built from.
@@ -63,7 +60,6 @@ type Server struct {
 	cfg      config.Config
 	dev      bool
 	version  string
-	tenant   string
 	node     string
 	now      func() time.Time
 	log      *slog.Logger
@@ -85,26 +81,27 @@ type Server struct {
 	worker   *act.Worker
 	office   *emit.Office
 	enroller *enroll.Enroller
-	streams  *transmitter.Transmitter
 	pass     func(point string) // the kill bench's stop points; nil in production
 
 	outside, admin net.Listener
 	publicURL      string
 
-	view      atomic.Pointer[view]
-	next      atomic.Pointer[view] // being swapped in
-	reloading sync.Mutex
-	keysMu    sync.Mutex
-	remote    map[string]*set.RemoteKeys
-	started   func(ctx context.Context) error
-	running   atomic.Bool
-	notes     []string
+	tenants atomic.Pointer[map[string]*tenant]
+	opening sync.Mutex
+	next    sync.Map                                                                              // by tenant: the *view being swapped in
+	spawn   atomic.Pointer[func(name string, run func(context.Context) error) context.CancelFunc] // nil before Run
+
+	keysMu  sync.Mutex
+	remote  map[string]*set.RemoteKeys
+	started func(ctx context.Context) error
+	running atomic.Bool
+	notes   []string
 }
 
 // New opens the store, makes what a first start needs, reads the resources and binds both listeners. It
 // serves nobody before Run. Close it when Run is not called.
 func New(ctx context.Context, o Options) (s *Server, err error) {
-	s = &Server{cfg: o.Config, dev: o.Config.Dev, version: o.Version, tenant: api.DefaultTenant, node: o.Node, now: o.Now, log: o.Log, started: o.Started, remote: map[string]*set.RemoteKeys{}}
+	s = &Server{cfg: o.Config, dev: o.Config.Dev, version: o.Version, node: o.Node, now: o.Now, log: o.Log, started: o.Started, remote: map[string]*set.RemoteKeys{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -160,9 +157,6 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 	}
 	s.secrets = vault.NewSecrets(s.vault, s.store)
 	s.keys = vault.NewKeys(s.vault, keyRows{s.store}, s.now)
-	if err := s.keys.Ensure(ctx, s.tenant); err != nil {
-		return nil, err
-	}
 	if s.outside, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 		return nil, hub.Errorf(hub.Unavailable, "listen: %w", err).WithHint("another program uses the address; give another one with --listen")
 	}
@@ -170,10 +164,8 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 		return nil, hub.Errorf(hub.Unavailable, "admin_listen: %w", err).WithHint("another program uses the address; give another one with --admin-listen")
 	}
 	s.publicURL = s.cfg.URL(s.outside.Addr())
-	if err := s.build(); err != nil {
-		return nil, err
-	}
-	if err := s.reload(ctx); err != nil {
+	s.build()
+	if err := s.openAll(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.operator(ctx); err != nil {
@@ -201,153 +193,6 @@ func (s *Server) outgoing() (*http.Client, http.RoundTripper, error) {
 	return egress.Client(cfg), egress.Push(cfg), nil
 }
 
-// build makes the flow and ties its ends.
-func (s *Server) build() error {
-	stop := s.pass
-	if stop == nil {
-		stop = func(string) {}
-	}
-	s.enroller = enroll.New(enroll.Config{Store: s.store, Client: s.client, Secret: s.secret, Capabilities: s.capabilities, Now: s.now, Log: s.log,
-		Source: func(_ context.Context, _, name string) (*hub.Source, error) {
-			if src := s.view.Load().sources[name]; src != nil {
-				return src.spec, nil
-			}
-			return nil, nil
-		},
-		Issuer:     func(string) string { return s.publicURL },
-		KeysURL:    func(string) string { return s.publicURL + "/jwks.json" },
-		ReceiveURL: s.receiveURL,
-		Events:     s.eventTypes,
-		Changed: func(ctx context.Context, _ string) {
-			if err := s.reload(ctx); err != nil {
-				s.log.ErrorContext(ctx, "the resources could not be read again", "err", err)
-			}
-		},
-		Poke: func() { s.belt.Poke() },
-	})
-	merchant := receipt.Merchant{Name: s.cfg.Name, Software: "countersign/" + s.version}
-	if s.dev {
-		merchant.Software += " dev"
-	}
-	s.office = emit.New(emit.Config{Store: s.store, Answer: s.answer, Complete: s.keys.Complete, Secret: s.vault.Pseudonym, Client: s.client, Why: s.whyUnresolved,
-		Merchant: merchant, Register: receipt.Register{ID: s.node}, Stop: stop, Now: s.now, Log: s.log,
-		Cut: func(r *hub.Receipt, job *hub.Job) {
-			s.metrics.Receipt(r.State)
-			if job != nil {
-				s.belt.Take(flow.Work{Job: *job, Item: r})
-			}
-		},
-		Sent: func(r *hub.Receipt) { s.metrics.Receipt(r.State) },
-	})
-	s.worker = act.New(act.Config{Store: s.store, Runner: s.runner, Key: s.office.Ref, Next: s.handOn, Stop: stop, Now: s.now, Log: s.log,
-		App: func(_ context.Context, _, name string) (*connector.App, error) {
-			if app := s.view.Load().apps[name]; app != nil {
-				return app, nil
-			}
-			return nil, hub.Errorf(hub.NotFound, "there is no app %s", name)
-		},
-		Protected: s.protected,
-		Changed:   func(a *hub.Action) { s.metrics.Action(string(a.State)) },
-		Tried:     s.metrics.Attempt,
-		Poke:      func() { s.belt.Poke() },
-	})
-	s.door = ingest.New(ingest.Config{Store: s.store, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal,
-		Find: func(id string) *ingest.Source { return s.view.Load().receive[id] },
-		Taken: func(sig *hub.Signal, job *hub.Job) {
-			if job != nil {
-				s.belt.Take(flow.Work{Job: *job, Item: sig})
-			}
-		},
-		Again:       func(job *hub.Job) { s.belt.Take(flow.Work{Job: *job}) },
-		Transmitter: func(string) ingest.Transmitter { return s.streams },
-		Issuer:      func(string) string { return s.publicURL },
-		Full:        func() bool { return s.belt.Waiting("process") > backlog },
-	})
-	process := &flow.Processor{Store: s.store, Judge: s.judge, Decided: s.decided}
-	s.belt = flow.NewBelt(flow.Config{Jobs: s.store, Log: s.log, Steps: []flow.Step{
-		{Kind: "process", Limit: 64, Do: process.Do},
-		{Kind: "act", Limit: 512, PerKey: 16, Key: s.actKey, Do: s.act},
-		{Kind: "cut", Limit: 64, Do: func(ctx context.Context, w *flow.Work) (time.Duration, error) { return 0, s.office.DoCut(ctx, &w.Job) }},
-		{Kind: "send", Limit: 256, PerKey: 64, Key: s.sendKey, Do: s.send},
-		{Kind: "enroll", Limit: 16, Do: func(ctx context.Context, w *flow.Work) (time.Duration, error) { return 0, s.enroller.Do(ctx, &w.Job) }},
-	}})
-	return s.transmitter()
-}
-
-// backlog is how many signals may wait to be processed before no more are taken.
-const backlog = 100_000
-
-// transmitter makes the hub a transmitter of its own.
-func (s *Server) transmitter() (err error) {
-	stop := s.pass
-	s.streams, err = transmitter.New(transmitter.Config{Issuer: s.publicURL, Signers: s.keys.Signers(s.tenant), Registry: s.registry,
-		Store:  s.store.Transmitter(s.tenant, s.vault),
-		Caller: ssf.Caller(s.streamClient),
-		Receipts: &receipt.Settings{DirectiveEvents: s.orderable(), Actions: actions,
-			Algorithms: []string{string(set.RS256), string(set.PS256), string(set.ES256), string(set.EdDSA)}},
-		Client: s.client, Transport: s.push, InsecureHTTP: s.dev,
-		AllowEndpoint: s.allowEndpoint(ssf.AllowEndpoint(func(_ context.Context, client string) ([]string, error) {
-			if c := s.view.Load().clients[client]; c != nil {
-				return c.PushHosts, nil
-			}
-			return nil, hub.Errorf(hub.NotFound, "there is no client %s", client)
-		})),
-		Delivered: func(t transmitter.Try) {
-			switch {
-			case t.Reason == "":
-				if stop != nil {
-					stop("push.after-202")
-				}
-				s.metrics.Delivery("accepted")
-			case t.Dead:
-				s.metrics.Delivery("dead")
-			default:
-				s.metrics.Delivery("retry")
-			}
-		},
-		Now: s.now, Log: s.log,
-	})
-	return err
-}
-
-// allowEndpoint refuses an address that could never be called, before anything else is asked about it.
-func (s *Server) allowEndpoint(next func(context.Context, transmitter.Caller, *url.URL) error) func(context.Context, transmitter.Caller, *url.URL) error {
-	guard := egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), Dev: s.dev}
-	return func(ctx context.Context, c transmitter.Caller, u *url.URL) error {
-		if why := egress.Closed(guard, u.Hostname()); why != "" {
-			return errors.New("it is " + why)
-		}
-		return next(ctx, c, u)
-	}
-}
-
-// actions are what a receiver on our streams may be asked to do.
-var actions = []string{hub.RevokeSessions, hub.RevokeTokens, hub.Reauthenticate, hub.DisableAccount, hub.EnableAccount, hub.DeleteAccount,
-	hub.RequireCredentialChange, hub.RevokeCredential, hub.SyncCredential, hub.RefreshClaims, hub.ReevaluateAccess, hub.RestrictDevice,
-	hub.UpdateIdentifier, hub.UnlinkIdentifier, hub.SyncResource, hub.Record}
-
-// orderable are the event types that may carry a directive.
-func (s *Server) orderable() []string {
-	var out []string
-	for _, t := range s.registry.Types() {
-		if !t.StreamLevel && !t.Deprecated && t.URI != "urn:ietf:params:scim:event:misc:asyncresp" {
-			out = append(out, t.URI)
-		}
-	}
-	return out
-}
-
-// eventTypes are those that we ask sources for that name none.
-func (s *Server) eventTypes() []string {
-	var out []string
-	for _, t := range s.registry.Types() {
-		if !t.StreamLevel {
-			out = append(out, t.URI)
-		}
-	}
-	return out
-}
-
 func (s *Server) receiveURL(id string) string { return s.publicURL + ssf.ReceivePath + id }
 
 // PublicURL is where other systems reach the hub, and its name as an issuer.
@@ -361,7 +206,7 @@ func (s *Server) Notes() []string { return s.notes }
 
 // Empty reports whether nothing was set up yet.
 func (s *Server) Empty(ctx context.Context) (bool, error) {
-	g, err := s.store.Generation(ctx, s.tenant)
+	g, err := s.store.Generation(ctx, api.DefaultTenant)
 	return g == 0, err
 }
 
@@ -371,7 +216,7 @@ func (s *Server) operator(ctx context.Context) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	token, row, err := api.Mint(ctx, s.store, s.tenant, "", "operator", nil, s.now(), time.Time{})
+	token, row, err := api.Mint(ctx, s.store, api.DefaultTenant, "", "operator", nil, s.now(), time.Time{})
 	if err != nil {
 		return err
 	}

@@ -35,13 +35,13 @@ func (w *world) order(directive string) string {
 // agree gives the source "raw" the agreement of the identity provider, so that the test can write its orders itself.
 func (w *world) agree() {
 	w.t.Helper()
-	v := w.srv.view.Load()
+	v := w.srv.home().view.Load()
 	src := *v.sources["raw"]
 	in := *src.in
 	in.Receipts = v.sources["idp"].in.Receipts
 	next := *v
 	next.receive = map[string]*ingest.Source{src.state.ReceiveID: w.srv.door.Prepare(&in)}
-	w.srv.view.Store(&next)
+	w.srv.home().view.Store(&next)
 }
 
 // with puts a directive into a SET.
@@ -419,13 +419,13 @@ func TestEnrollment(t *testing.T) {
 	w := newWorld(t)
 	w.apply(docApps + docIDP)
 	w.streamReady()
-	st := w.srv.view.Load().sources["idp"].state
+	st := w.srv.home().view.Load().sources["idp"].state
 	if st.Status != "made" || st.Receipts != "active" || st.StreamID == "" || st.Endpoint == "" {
 		t.Fatalf("state %+v", st)
 	}
 	w.apply(strings.Replace(strings.TrimPrefix(docIDP, "---"), "accept: [revoke_sessions, reauthenticate]", "accept: [revoke_sessions]", 1) + "events: [caep/session-revoked]\n")
 	w.eventually("the offer is updated", func() bool {
-		now := w.srv.view.Load().sources["idp"].state
+		now := w.srv.home().view.Load().sources["idp"].state
 		return now.Status == "made" && now.Want != st.Want && len(now.Actions) == 1 && now.StreamID == st.StreamID && len(now.Events) == 1 && now.Events[0] == sessionRevoked
 	})
 	if status, out := w.call("DELETE", "/sources/idp", nil); status/100 != 2 {
@@ -444,7 +444,7 @@ func TestEnrollment(t *testing.T) {
 func TestReceiveAddresses(t *testing.T) {
 	w := newWorld(t)
 	w.apply(docApps + docRaw)
-	id := w.srv.view.Load().sources["raw"].state.ReceiveID
+	id := w.srv.home().view.Load().sources["raw"].state.ReceiveID
 	if len(id) < 22 {
 		t.Errorf("receive id %q has too few random bits", id)
 	}

@@ -52,7 +52,7 @@ func (s *Server) actKey(ctx context.Context, w *flow.Work) (string, error) {
 		}
 		w.Item = it
 	}
-	return it.Action.App, nil
+	return it.Action.Tenant + "/" + it.Action.App, nil
 }
 
 func (s *Server) act(ctx context.Context, w *flow.Work) (time.Duration, error) {
@@ -98,7 +98,7 @@ func (s *Server) sendKey(ctx context.Context, w *flow.Work) (string, error) {
 		}
 		w.Item = r
 	}
-	return r.Source, nil
+	return r.Tenant + "/" + r.Source, nil
 }
 
 func (s *Server) send(ctx context.Context, w *flow.Work) (time.Duration, error) {
@@ -108,13 +108,16 @@ func (s *Server) send(ctx context.Context, w *flow.Work) (time.Duration, error) 
 
 // answer is how a source is answered now.
 func (s *Server) answer(ctx context.Context, tenant, name string) (*emit.Answer, error) {
-	src := s.view.Load().sources[name]
+	t, err := s.must(tenant)
+	if err != nil {
+		return nil, err
+	}
+	src := t.view.Load().sources[name]
 	if src == nil {
 		return &emit.Answer{Signer: s.keys.Signer(tenant, set.RS256), Off: true}, nil
 	}
 	a := &emit.Answer{Off: src.spec.Receipts != nil && src.spec.Receipts.Send == "off"}
-	var err error
-	if a.Authorize, err = s.bearer(ctx, src.spec.Auth); err != nil {
+	if a.Authorize, err = s.bearer(ctx, tenant, src.spec.Auth); err != nil {
 		return nil, err
 	}
 	a.Signer = s.receiptSigner(tenant, src)
@@ -147,8 +150,8 @@ func (s *Server) receiptSigner(tenant string, src *source) *set.Signer {
 }
 
 // streamClient checks the token of a caller of the stream API.
-func (s *Server) streamClient(ctx context.Context, token string) (*ssf.Client, error) {
-	c, err := api.Authenticate(ctx, s.store, s.tenant, token, s.now())
+func (t *tenant) streamClient(ctx context.Context, token string) (*ssf.Client, error) {
+	c, err := api.Authenticate(ctx, t.s.store, t.name, token, t.s.now())
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +179,12 @@ func (k publicKeys) Ours(_ context.Context, tenant string) ([]set.Key, error) {
 }
 
 // Source gives the keys of a source.
-func (k publicKeys) Source(ctx context.Context, _, name string) ([]set.Key, error) {
-	src := k.s.view.Load().sources[name]
+func (k publicKeys) Source(ctx context.Context, tenant, name string) ([]set.Key, error) {
+	t, err := k.s.must(tenant)
+	if err != nil {
+		return nil, err
+	}
+	src := t.view.Load().sources[name]
 	if src == nil || src.in == nil {
 		return nil, hub.Errorf(hub.NotFound, "there is no source %s", name)
 	}
@@ -186,15 +193,15 @@ func (k publicKeys) Source(ctx context.Context, _, name string) ([]set.Key, erro
 
 // doors makes the two handlers.
 func (s *Server) doors() (outside, admin http.Handler) {
-	outside = s.metrics.Wrap("listen", ssf.New(ssf.Config{Streams: s.streams, Receive: s.door.Receive, Ready: s.running.Load, Proxies: s.proxies()}))
+	outside = s.metrics.Wrap("listen", ssf.New(ssf.Config{Streams: http.HandlerFunc(s.serveStreams), Receive: s.door.Receive, Ready: s.running.Load, Proxies: s.proxies()}))
 	adminAPI := api.New(api.Config{Store: s.store, Signals: submitter{s}, Secrets: s.secrets, Keys: publicKeys{s}, Registry: s.registry,
 		Check:   s.Check,
 		Changed: s.changed, Show: s.show, Ready: s.Ready, Metrics: s.metrics.Handler(), MetricsOpen: s.cfg.AdminPlain(),
-		Hosts: s.cfg.AdminHosts, Tenant: s.tenant, Version: s.version, Now: s.now, Log: s.log})
-	pages := console.New(console.Config{Store: s.store, Registry: s.registry, Hosts: s.cfg.AdminHosts, Secure: !s.cfg.AdminPlain(), Tenant: s.tenant,
+		Hosts: s.cfg.AdminHosts, Tenant: api.DefaultTenant, Version: s.version, Now: s.now, Log: s.log})
+	pages := console.New(console.Config{Store: s.store, Registry: s.registry, Hosts: s.cfg.AdminHosts, Secure: !s.cfg.AdminPlain(), Tenant: api.DefaultTenant,
 		Name: s.cfg.Name, Dev: s.dev, Now: s.now, Log: s.log,
 		SignIn: func(ctx context.Context, token string) (console.User, error) {
-			c, err := api.Authenticate(ctx, s.store, s.tenant, token, s.now())
+			c, err := api.Authenticate(ctx, s.store, api.DefaultTenant, token, s.now())
 			if err != nil {
 				return console.User{}, err
 			}
@@ -204,20 +211,31 @@ func (s *Server) doors() (outside, admin http.Handler) {
 }
 
 // changed is called after resources or secrets were committed.
-func (s *Server) changed(ctx context.Context, _ string) {
-	if err := s.reload(ctx); err != nil {
-		s.log.ErrorContext(ctx, "the resources could not be read again; the hub works with the older ones", "err", err)
+func (s *Server) changed(ctx context.Context, tenant string) {
+	if t := s.of(tenant); t != nil {
+		if err := t.reload(ctx); err != nil {
+			s.log.ErrorContext(ctx, "the resources could not be read again; the hub works with the older ones", "tenant", tenant, "err", err)
+		}
+		if err := t.streams.Reload(ctx); err != nil { // a client that is gone took its streams with it
+			s.log.WarnContext(ctx, "the streams could not be read again", "tenant", tenant, "err", err)
+		}
 	}
-	if err := s.streams.Reload(ctx); err != nil { // a client that is gone took its streams with it
-		s.log.WarnContext(ctx, "the streams could not be read again", "err", err)
+	if tenant == api.DefaultTenant {
+		if err := s.openAll(ctx); err != nil {
+			s.log.ErrorContext(ctx, "the tenants could not be read again", "err", err)
+		}
 	}
 	s.belt.Poke()
 }
 
 // show adds what a running hub knows of a resource.
 func (s *Server) show(_ context.Context, r *hub.Resource) map[string]any {
-	v := s.view.Load()
 	out := map[string]any{}
+	t := s.of(r.Tenant)
+	if t == nil {
+		return out
+	}
+	v := t.view.Load()
 	if why := v.broken[string(r.Kind)+" "+r.Name]; why != "" {
 		out["problem"] = why
 	}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/url"
+
+	"countersign/internal/config"
+	"countersign/internal/egress"
+	"countersign/internal/hub"
+	"countersign/internal/web/ssf"
+	"countersign/receipt"
+	"countersign/set"
+	"countersign/transmitter"
+)
+
+// transmitter makes a tenant's transmitter.
+func (s *Server) transmitter(t *tenant) (*transmitter.Transmitter, error) {
+	return transmitter.New(transmitter.Config{Issuer: t.issuer, Signers: s.keys.Signers(t.name), Registry: s.registry,
+		Store:  s.store.Transmitter(t.name, s.vault),
+		Caller: ssf.Caller(t.streamClient),
+		Receipts: &receipt.Settings{DirectiveEvents: s.orderable(), Actions: actions,
+			Algorithms: []string{string(set.RS256), string(set.PS256), string(set.ES256), string(set.EdDSA)}},
+		Client: s.client, Transport: s.push, InsecureHTTP: s.dev,
+		AllowEndpoint: s.allowEndpoint(ssf.AllowEndpoint(func(_ context.Context, client string) ([]string, error) {
+			if c := t.view.Load().clients[client]; c != nil {
+				return c.PushHosts, nil
+			}
+			return nil, hub.Errorf(hub.NotFound, "there is no client %s", client)
+		})),
+		Delivered: s.delivered,
+		Now:       s.now, Log: s.log,
+	})
+}
+
+// delivered counts a try to deliver.
+func (s *Server) delivered(t transmitter.Try) {
+	switch {
+	case t.Reason == "":
+		if s.pass != nil {
+			s.pass("push.after-202")
+		}
+		s.metrics.Delivery("accepted")
+	case t.Dead:
+		s.metrics.Delivery("dead")
+	default:
+		s.metrics.Delivery("retry")
+	}
+}
+
+// allowEndpoint refuses an address that could never be called, before anything else is asked about it.
+func (s *Server) allowEndpoint(next func(context.Context, transmitter.Caller, *url.URL) error) func(context.Context, transmitter.Caller, *url.URL) error {
+	guard := egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), Dev: s.dev}
+	return func(ctx context.Context, c transmitter.Caller, u *url.URL) error {
+		if why := egress.Closed(guard, u.Hostname()); why != "" {
+			return errors.New("it is " + why)
+		}
+		return next(ctx, c, u)
+	}
+}
+
+// actions are what a receiver on our streams may be asked to do.
+var actions = []string{hub.RevokeSessions, hub.RevokeTokens, hub.Reauthenticate, hub.DisableAccount, hub.EnableAccount, hub.DeleteAccount,
+	hub.RequireCredentialChange, hub.RevokeCredential, hub.SyncCredential, hub.RefreshClaims, hub.ReevaluateAccess, hub.RestrictDevice,
+	hub.UpdateIdentifier, hub.UnlinkIdentifier, hub.SyncResource, hub.Record}
+
+// orderable are the event types that may carry a directive.
+func (s *Server) orderable() []string {
+	var out []string
+	for _, t := range s.registry.Types() {
+		if !t.StreamLevel && !t.Deprecated && t.URI != "urn:ietf:params:scim:event:misc:asyncresp" {
+			out = append(out, t.URI)
+		}
+	}
+	return out
+}
+
+// eventTypes are those that we ask sources for that name none.
+func (s *Server) eventTypes() []string {
+	var out []string
+	for _, t := range s.registry.Types() {
+		if !t.StreamLevel {
+			out = append(out, t.URI)
+		}
+	}
+	return out
+}
