@@ -212,6 +212,8 @@ type Rule struct {
 	Transmit string          `json:"transmit,omitempty"`
 	To       Places          `json:"to,omitzero"`
 	Order    json.RawMessage `json:"order,omitempty"`
+	// Within is how long a receiver may take, as a Go duration; it gives the order its complete_by.
+	Within string `json:"within,omitempty"`
 }
 
 // Stream is the spec of a stream on which we transmit and which an operator makes (surface §3). Receivers make theirs

@@ -70,14 +70,19 @@ func checkURL(doc yaml.Doc, path, value string) error {
 	return nil
 }
 
+// checkPlaces checks "all" or a list of names of apps.
 func checkPlaces(doc yaml.Doc, path string, p hub.Places) error {
+	return checkNames(doc, path, p, "apps", nameForm)
+}
+
+func checkNames(doc yaml.Doc, path string, p hub.Places, what string, form *regexp.Regexp) error {
 	seen := map[string]bool{}
 	for i, n := range p.Names {
 		switch at := fmt.Sprintf("%s[%d]", path, i); {
 		case n == "all":
-			return doc.Errorf(at, "write %s: all by itself, or a list of apps", path)
-		case !nameForm.MatchString(n):
-			return doc.Errorf(at, "%q is no name of an app", n)
+			return doc.Errorf(at, "write %s: all by itself, or a list of %s", path, what)
+		case !form.MatchString(n):
+			return doc.Errorf(at, "%q is no name among %s", n, what)
 		case seen[n]:
 			return doc.Errorf(at, "%s stands here twice", n)
 		}
@@ -159,25 +164,4 @@ func checkIdentity(doc yaml.Doc, id *hub.Identity) error {
 		}
 	}
 	return word(doc, "protect", id.Protect, "none", "never")
-}
-
-// scopes are what a client may be allowed to do.
-var scopes = []string{"ssf.read", "ssf.manage", "ssf.manage.receipts", "signals.read", "signals.write", "signals.token", "resources.read", "resources.write"}
-
-func checkClient(doc yaml.Doc, c *hub.Client) error {
-	if c.Auth == "" {
-		return doc.Errorf("", "a client says how it shows itself: auth: bearer")
-	}
-	for i, s := range c.Scopes {
-		if err := word(doc, fmt.Sprintf("scopes[%d]", i), s, scopes...); err != nil || s == "" {
-			return first(err, doc.Errorf(fmt.Sprintf("scopes[%d]", i), "a scope is not empty"))
-		}
-	}
-	if len(c.Scopes) == 0 {
-		return doc.Errorf("", "a client has scopes, such as scopes: [ssf.read]")
-	}
-	for i, d := range c.Domains {
-		c.Domains[i] = strings.ToLower(d)
-	}
-	return first(word(doc, "auth", c.Auth, "bearer"), word(doc, "streams", c.Streams, "one", "many"))
 }

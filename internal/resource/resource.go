@@ -14,7 +14,6 @@ var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9._@+-]{0,126}[a-z0-9])?$`)
 
 // kinds of the declarative form that this version does not act on.
 var laterKinds = map[string]string{
-	"stream":  "receivers make theirs over the SSF API, and streams made here come later",
 	"channel": "messages to people and other systems come later",
 	"person":  "people sign in with tokens in this version",
 }
@@ -34,7 +33,7 @@ func Decode(doc yaml.Doc) (hub.Resource, error) {
 		if near := yaml.Nearest(doc.Kind, words); near != "" {
 			return hub.Resource{}, doc.Errorf("kind", "there is no kind %s: did you mean %s?", doc.Kind, near)
 		}
-		return hub.Resource{}, doc.Errorf("kind", "there is no kind %s; known are client, identity, app, source and policy", doc.Kind)
+		return hub.Resource{}, doc.Errorf("kind", "there is no kind %s; known are tenant, client, identity, app, source, stream and policy", doc.Kind)
 	}
 	if doc.Name == "" {
 		return hub.Resource{}, doc.Errorf("", "a %s has a name", doc.Kind)
@@ -73,6 +72,16 @@ func Decode(doc yaml.Doc) (hub.Resource, error) {
 		var c hub.Client
 		if err = decode(doc, &c, &c.Set, &r.Set, func() error { return checkClient(doc, &c) }); err == nil {
 			spec = c
+		}
+	case hub.KindStream:
+		var s hub.Stream
+		if err = decode(doc, &s, &s.Set, &r.Set, func() error { return checkStream(doc, &s) }); err == nil {
+			spec = s
+		}
+	case hub.KindTenant:
+		var t hub.Tenant
+		if err = decode(doc, &t, &t.Set, &r.Set, func() error { return checkTenant(doc, &t) }); err == nil {
+			spec = t
 		}
 	}
 	if err != nil {

@@ -60,6 +60,35 @@ auth: bearer
 scopes: [ssf.read, ssf.manage]
 streams: one
 push_hosts: [crm.example.test]
+---
+kind: client
+name: partner
+auth: private_key_jwt
+keys: {jwks_uri: "https://crm.example.test/jwks"}
+scopes: [ssf.read]
+subject: {format: email}
+default_subjects: NONE
+---
+kind: stream
+name: crm-signals
+client: crm-receiver
+deliver: {to: "https://crm.example.test/events", authorization_header: {stored: crm-push}}
+events: [caep/session-revoked]
+subject: {format: iss_sub, account_at: keycloak, otherwise: email}
+alg: RS256
+orders: {receipts: true, issuer: "https://crm.example.test", jwks_uri: "https://crm.example.test/jwks"}
+window: 1
+inactivity: 168h
+---
+kind: policy
+name: pass-on
+on: [caep/session-revoked]
+then:
+  - {transmit: caep/session-revoked, to: [crm-signals], order: {obligation: must, actions: [{id: a1, action: revoke_sessions}]}, within: 15m}
+---
+kind: tenant
+name: acme
+oauth: {issuer: "https://login.example.test", introspection: {endpoint: "https://login.example.test/introspect", client_id: hub, client_secret: {stored: introspection}}}
 `
 
 func TestWholeForm(t *testing.T) {
@@ -67,7 +96,7 @@ func TestWholeForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rs) != 5 || rs[0].Set != "acme-base" || rs[2].Kind != hub.KindIdentity {
+	if len(rs) != 9 || rs[0].Set != "acme-base" || rs[2].Kind != hub.KindIdentity {
 		t.Fatalf("%+v", rs)
 	}
 	if got := string(rs[2].Spec); got != `{"name":"alice","emails":["alice@example.test"],"labels":["contractor"],"groups":["finance"],"accounts":[{"at":"keycloak","id":"99beb27c"},{"at":"crm","id":"0017"}],"protect":"never"}` {
@@ -80,13 +109,20 @@ func TestRefusals(t *testing.T) {
 	source := head + "kind: source\nname: s\ntype: ssf\nissuer: https://idp.example.test\n"
 	identity := head + "kind: identity\nname: i\n"
 	client := head + "kind: client\nname: c\nauth: bearer\nscopes: [ssf.read]\n"
+	stream := head + "kind: stream\nname: s\nclient: c\n"
 	app := head + "kind: app\nname: a\npack: http-sessions\n"
 	for _, c := range []struct{ name, in, want string }{
 		{"except", policy + "except: 'true'\n", "line 6:1: except is not acted on by this version: write the exception into when"},
 		{"approval", policy + "approval: {from: [approver]}\n", "line 6:1: approval is not acted on by this version"},
 		{"hold", policy + "limits: {people: 1, per: 1h, beyond: hold}\n", "beyond: hold is not acted on by this version: write beyond: deny"},
 		{"notify", strings.Replace(policy, "then: [", "then: [{notify: on-call}, ", 1), "line 5:9: notify is not acted on by this version"},
-		{"transmit", strings.Replace(policy, "then: [", "then: [{transmit: caep/session-revoked, to: all}, ", 1), "transmit is not acted on by this version"},
+		{"transmit to nobody", strings.Replace(policy, "then: [", "then: [{transmit: caep/session-revoked}, ", 1), "line 5:8: transmit says to whom"},
+		{"transmit at", strings.Replace(policy, "then: [", "then: [{transmit: caep/session-revoked, to: all, at: all}, ", 1), "transmit says to: all"},
+		{"transmit order", strings.Replace(policy, "then: [", "then: [{transmit: caep/session-revoked, to: all, order: 5}, ", 1), "order is a directive"},
+		{"within alone", strings.Replace(policy, "then: [", "then: [{transmit: caep/session-revoked, to: all, within: 5m}, ", 1), "within belongs to an order"},
+		{"within", strings.Replace(policy, "then: [", "then: [{transmit: caep/session-revoked, to: all, order: {obligation: must}, within: 5m5}, ", 1), "within is a span"},
+		{"to of an action", strings.Replace(policy, "at: all", "at: all, to: all", 1), "to belongs to transmit"},
+		{"order of an action", strings.Replace(policy, "at: all", "at: all, order: {}", 1), "order belongs to transmit"},
 		{"delete", strings.Replace(policy, "revoke_sessions, scope: app", "delete_account", 1), "delete_account is not acted on by this version: it always needs an approval"},
 		{"unknown action", strings.Replace(policy, "revoke_sessions", "revoke_session", 1), "there is no action revoke_session: did you mean revoke_sessions?"},
 		{"no scope", strings.Replace(policy, ", scope: app", "", 1), "revoke_sessions has a scope"},
@@ -97,7 +133,7 @@ func TestRefusals(t *testing.T) {
 		{"limits", policy + "limits: {people: 0, per: 1h}\n", "people is at least 1"},
 		{"span", policy + "limits: {people: 1, per: day}\n", "per is a span"},
 		{"unknown key", policy + "form: [x]\n", "the key form is not known here: did you mean from?"},
-		{"both", strings.Replace(policy, "then: [", "then: [{action: record, deny: record}, ", 1), "a rule has action or deny"},
+		{"both", strings.Replace(policy, "then: [", "then: [{action: record, deny: record}, ", 1), "a rule has one of action, deny and transmit"},
 		{"empty from", policy + "from: []\n", "from is empty"},
 		{"no then", strings.Replace(policy, "[{action: revoke_sessions, scope: app, at: all}]", "[]", 1), "what then happens"},
 
@@ -123,13 +159,37 @@ func TestRefusals(t *testing.T) {
 		{"correlate", source + "correlate: [{format: phone_number}]\n", "this version correlates the formats"},
 		{"accept", source + "orders: {accept: [everything]}\n", "there is no action everything"},
 
-		{"client auth", strings.Replace(client, "auth: bearer", "auth: private_key_jwt", 1), "auth: private_key_jwt is not acted on"},
+		{"client auth", strings.Replace(client, "auth: bearer", "auth: private_key_jwd", 1), "did you mean private_key_jwt?"},
+		{"keys are wanted", strings.Replace(client, "auth: bearer", "auth: private_key_jwt", 1), "auth: private_key_jwt has keys"},
+		{"secret is wanted", strings.Replace(client, "auth: bearer", "auth: client_secret_post", 1), "auth: client_secret_post has client_secret"},
+		{"keys without effect", client + "keys: {jwks_uri: 'https://a.test'}\n", "keys belongs to auth: private_key_jwt"},
+		{"secret without effect", client + "client_secret: {stored: a}\n", "client_secret belongs to"},
+		{"two places of keys", strings.Replace(client, "auth: bearer", "auth: private_key_jwt\nkeys: {jwks_uri: 'https://a.test', jwks: {keys: []}}", 1), "keys has one of jwks_uri and jwks"},
+		{"push host", client + "push_hosts: ['https://a.test/x']\n", "is no host"},
+		{"client alg", client + "alg: HS256\n", "alg is not"},
+		{"default subjects", client + "default_subjects: SOME\n", "default_subjects is not"},
+		{"subject format", client + "subject: {format: iss-sub}\n", "did you mean iss_sub?"},
+		{"subject place", client + "subject: {format: opaque}\n", "opaque has account_at"},
+		{"subject place of otherwise", client + "subject: {format: email, otherwise: scim}\n", "scim has account_at"},
+		{"subject place without effect", client + "subject: {format: email, account_at: a}\n", "has no effect with email"},
+		{"subject twice", client + "subject: {format: email, otherwise: email}\n", "otherwise is another format"},
+
+		{"stream alone", head + "kind: stream\nname: c\n", "a stream names its client"},
+		{"stream to nowhere", stream, "deliver is one of"},
+		{"stream both", stream + "deliver: {to: 'https://a.test', poll: true}\n", "deliver is one of"},
+		{"stream header", stream + "deliver: {poll: true, authorization_header: {stored: a}}\n", "has no effect with poll"},
+		{"stream window", stream + "deliver: {poll: true}\nwindow: -1\n", "window is 1 to 1024"},
+		{"stream inactivity", stream + "deliver: {poll: true}\ninactivity: 1s\n", "inactivity is a span"},
+		{"stream orders", stream + "deliver: {poll: true}\norders: {receipts: true}\n", "say whose receipts they are"},
+		{"stream key", stream + "deliver: {poll: true}\nevent: [a]\n", "did you mean events?"},
+		{"tenant name", head + "kind: tenant\nname: a.b\n", "a tenant's name is"},
+		{"tenant legacy", head + "kind: tenant\nname: a\nlegacy: sse\n", "legacy is not"},
+		{"tenant oauth", head + "kind: tenant\nname: a\noauth: {issuer: 'https://a.test', introspection: {endpoint: 'https://a.test'}}\n", "introspection has endpoint"},
 		{"scope word", strings.Replace(client, "ssf.read", "ssf.reed", 1), "did you mean ssf.read?"},
 		{"app", strings.Replace(app, "pack:", "pakc:", 1), "did you mean pack?"},
 		{"match", app + "accounts: {match: name}\n", "accounts.match is not"},
 
 		{"channel", head + "kind: channel\nname: c\n", "the kind channel is not acted on by this version"},
-		{"stream", head + "kind: stream\nname: c\n", "the kind stream is not acted on by this version"},
 		{"kind", head + "kind: polcy\nname: c\n", "line 2:7: there is no kind polcy: did you mean policy?"},
 		{"name", head + "kind: app\nname: A b\n", "a name is made of"},
 		{"twice", identity + "---\nkind: identity\nname: i\n", "stands in this file already, at line 1"},

@@ -10,19 +10,16 @@ import (
 // silently without effect is worse than one that is refused.
 var absent = map[hub.Kind]map[string]string{
 	hub.KindPolicy: {
-		"except":          later("except", "write the exception into when, as !(…)"),
-		"approval":        later("approval", "remove it, or wait for the version with approvals; a deny keeps an action from happening"),
-		"then[].transmit": later("transmit", "remove the rule; POST /api/v1/signals with do: transmit sends an event"),
-		"then[].to":       later("to", "it belongs to transmit"),
-		"then[].order":    later("order", "it belongs to transmit"),
-		"then[].notify":   later("notify", "remove the rule; channels come later"),
+		"except":        later("except", "write the exception into when, as !(…)"),
+		"approval":      later("approval", "remove it, or wait for the version with approvals; a deny keeps an action from happening"),
+		"then[].notify": later("notify", "remove the rule; channels come later"),
 	},
 	hub.KindSource: {
 		"auth.client_id": "", "auth.client_secret": "", "auth.token_endpoint": "", "auth.scope": "",
 	},
-	hub.KindClient: {
-		"keys": later("keys", "clients of this version show a bearer token; remove keys"),
-	},
+	hub.KindClient:   {},
+	hub.KindStream:   {},
+	hub.KindTenant:   {},
 	hub.KindIdentity: {},
 	hub.KindApp:      {},
 }
@@ -47,8 +44,6 @@ func unsupported(kind hub.Kind, path, value string) string {
 		return later("stream: adopt", "write stream: create, or none and the stream's audience")
 	case kind == hub.KindSource && path == "profile" && value != "generic":
 		return later("profile: "+value, "partner profiles come later; leave it out for the strict one")
-	case kind == hub.KindClient && path == "auth" && value != "bearer" && oneOf(value, "private_key_jwt", "client_secret_basic", "client_secret_post"):
-		return later("auth: "+value, "write auth: bearer, and make a token with `countersign token create --client NAME`")
 	}
 	return ""
 }
