@@ -4,7 +4,7 @@ PKG ?= ./...
 FUZZTIME ?= 30s
 export GOFLAGS ?= -trimpath
 
-.PHONY: help build demo test check bench bench-assert interop soak fuzz generate
+.PHONY: help build demo test conformance check bench bench-assert interop soak fuzz generate
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -17,7 +17,11 @@ demo: build ## build, then play the whole loop on SQLite
 
 test: ## all tests, race detector on: both engines and the browser
 	@scripts/need.sh
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 10m $(PKG)
+	@rm -f .covers
+	COUNTERSIGN_COVERS=$(CURDIR)/.covers CGO_ENABLED=1 $(GO) test -count=1 -race -shuffle=on -timeout 10m $(PKG)
+
+conformance: test ## docs/conformance.md from a test run: which test proves which requirement
+	$(GO) run ./internal/req/conformance .covers
 
 check: ## format, vet, staticcheck, floors, stale generated files
 	@scripts/check.sh

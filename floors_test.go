@@ -30,6 +30,7 @@ var plan = []room{
 	{"internal/egress", 0, nil},
 	{"internal/telemetry", 0, []string{"github.com/prometheus/client_golang", "github.com/prometheus/client_model", "go.opentelemetry.io/otel"}},
 	{"internal/req", 0, nil},
+	{"internal/req/conformance", 1, nil},
 	{"internal/pgtest", 0, nil},
 	{"connectors", 0, nil},
 	{"policies", 0, nil},
