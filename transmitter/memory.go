@@ -12,6 +12,8 @@ import (
 type Memory struct {
 	// Busy is the number of waiting rows above which Enqueue returns ErrBusy. 0: no limit.
 	Busy int
+	// History is how many lines of the history are kept at least; the oldest go first. 0: 10,000.
+	History int
 
 	mu         sync.Mutex
 	generation int64
@@ -23,8 +25,13 @@ type Memory struct {
 	dead       map[int64][]DeadLetter
 	delivered  map[int64]int64
 	waiting    int
+	parting    int // of the waiting ones
+	history    []Delivery
+	subjects   map[int64]map[[16]byte]*SubjectEntry
+	subjectKey map[[16]byte][]*SubjectEntry
 	orders     map[OrderKey]*SentOrder
-	bySeq      map[int64]*SentOrder // orders whose rows wait
+	lastOrder  int64
+	bySeq      map[int64]*SentOrder // orders whose rows wait or were set aside
 	jtis       map[[2]string]string // receipt issuer and jti to content address
 	numbers    map[[2]string]string // receipt issuer and receipt_no to the order's jti
 	evidence   []KeptReceipt        // refused receipts of disputed orders
@@ -38,6 +45,7 @@ func (m *Memory) lock() func() {
 		m.streams, m.rows, m.dead = map[int64]*Stream{}, map[int64][]Item{}, map[int64][]DeadLetter{}
 		m.delivered, m.orders, m.bySeq = map[int64]int64{}, map[OrderKey]*SentOrder{}, map[int64]*SentOrder{}
 		m.jtis, m.numbers = map[[2]string]string{}, map[[2]string]string{}
+		m.subjects, m.subjectKey = map[int64]map[[16]byte]*SubjectEntry{}, map[[16]byte][]*SubjectEntry{}
 		m.generation = 1
 	}
 	return m.mu.Unlock
@@ -55,7 +63,7 @@ func (m *Memory) find(receiver, id string) *Stream {
 func copyStream(s *Stream) *Stream {
 	c := *s
 	c.Audience, c.Requested, c.Delivered = slices.Clone(s.Audience), slices.Clone(s.Requested), slices.Clone(s.Delivered)
-	c.Receipts = slices.Clone(s.Receipts)
+	c.Receipts, c.Naming = slices.Clone(s.Receipts), slices.Clone(s.Naming)
 	return &c
 }
 
@@ -108,23 +116,34 @@ func (m *Memory) Streams(_ context.Context, receiver string) ([]Stream, error) {
 }
 
 // UpdateStream implements Store.
-func (m *Memory) UpdateStream(_ context.Context, receiver, id string, change func(*Stream) error) (*Stream, error) {
+func (m *Memory) UpdateStream(ctx context.Context, receiver, id string, change func(*Stream) error) (*Stream, error) {
+	return m.Announce(ctx, receiver, id, func(s *Stream) (*Outgoing, error) { return nil, change(s) })
+}
+
+// Announce implements Store.
+func (m *Memory) Announce(_ context.Context, receiver, id string, change func(*Stream) (*Outgoing, error)) (*Stream, error) {
 	defer m.lock()()
 	s := m.find(receiver, id)
 	if s == nil {
 		return nil, ErrNotFound
 	}
 	c := copyStream(s)
-	if err := change(c); err != nil {
+	out, err := change(c)
+	if err != nil {
 		return nil, err
 	}
 	m.generation++
-	c.Key, c.ID, c.Receiver, c.Audience, c.Trouble, c.Generation = s.Key, s.ID, s.Receiver, s.Audience, s.Trouble, m.generation
-	m.streams[s.Key] = copyStream(c)
+	c.Key, c.ID, c.Receiver, c.Audience, c.Generation = s.Key, s.ID, s.Receiver, s.Audience, m.generation
+	c.Trouble, c.Listed, c.Active = s.Trouble, s.Listed, s.Active
+	c = copyStream(c)
+	m.streams[s.Key] = c
 	if c.Status == Disabled {
 		m.drop(s.Key)
 	}
-	return c, nil
+	if out != nil {
+		m.add(out)
+	}
+	return copyStream(c), nil
 }
 
 // drop removes what waits on a stream.
@@ -133,6 +152,9 @@ func (m *Memory) drop(key int64) {
 		if o := m.bySeq[it.Seq]; o != nil {
 			o.State = OrderDropped
 			delete(m.bySeq, it.Seq)
+		}
+		if it.Parting {
+			m.parting--
 		}
 	}
 	m.waiting -= len(m.rows[key])
@@ -148,6 +170,10 @@ func (m *Memory) DeleteStream(_ context.Context, receiver, id string) error {
 	}
 	m.generation++
 	m.drop(s.Key)
+	for _, d := range m.dead[s.Key] {
+		delete(m.bySeq, d.Item.Seq)
+	}
+	m.unlist(s.Key)
 	delete(m.streams, s.Key)
 	delete(m.dead, s.Key)
 	delete(m.delivered, s.Key)
@@ -166,97 +192,6 @@ func (m *Memory) Generation(context.Context) (int64, error) {
 	return m.generation, nil
 }
 
-// Enqueue implements Store.
-func (m *Memory) Enqueue(_ context.Context, out *Outgoing) error {
-	defer m.lock()()
-	if out.Generation != 0 && out.Generation != m.generation {
-		return ErrStale
-	}
-	if m.Busy > 0 && m.waiting+len(out.Rows) > m.Busy {
-		return ErrBusy
-	}
-	m.lastEvent++
-	out.Event.Key = m.lastEvent
-	event := out.Event
-	for i := range out.Rows {
-		r := &out.Rows[i]
-		r.Seq = 0
-		s := m.streams[r.Stream]
-		if s == nil || s.Status == Disabled {
-			continue
-		}
-		m.lastSeq++
-		r.Seq = m.lastSeq
-		m.rows[r.Stream] = append(m.rows[r.Stream], Item{Stream: r.Stream, Seq: r.Seq, JTI: r.JTI, IssuedAt: r.IssuedAt, KeyID: r.KeyID,
-			Algorithm: r.Algorithm, Input: r.Input, Event: &event})
-		m.waiting++
-		if r.Order != nil {
-			o := *r.Order
-			m.orders[OrderKey{o.Receiver, o.ReceiptIssuer, o.JTI}] = &o
-			m.bySeq[r.Seq] = &o
-		}
-	}
-	return nil
-}
-
-// Waiting implements Store.
-func (m *Memory) Waiting(context.Context) ([]int64, error) {
-	defer m.lock()()
-	var out []int64
-	for key, rows := range m.rows {
-		if len(rows) > 0 {
-			out = append(out, key)
-		}
-	}
-	slices.Sort(out)
-	return out, nil
-}
-
-func seqOf(it Item, seq int64) int { return int(it.Seq - seq) }
-
-// Next implements Store.
-func (m *Memory) Next(_ context.Context, stream, after int64, n int) ([]Item, error) {
-	defer m.lock()()
-	rows := m.rows[stream]
-	i, _ := slices.BinarySearchFunc(rows, after+1, seqOf)
-	return slices.Clone(rows[i:min(len(rows), i+n)]), nil
-}
-
-// Done implements Store.
-func (m *Memory) Done(_ context.Context, outcomes []Outcome) error {
-	defer m.lock()()
-	for _, o := range outcomes {
-		rows := m.rows[o.Stream]
-		i, ok := slices.BinarySearchFunc(rows, o.Seq, seqOf)
-		if !ok {
-			continue
-		}
-		item := rows[i]
-		if i == 0 { // the usual case moves nothing
-			rows[0] = Item{}
-			m.rows[o.Stream] = rows[1:]
-		} else {
-			m.rows[o.Stream] = slices.Delete(rows, i, i+1)
-		}
-		if len(m.rows[o.Stream]) == 0 {
-			delete(m.rows, o.Stream)
-		}
-		m.waiting--
-		state := OrderDelivered
-		if o.Dead {
-			state = OrderRejected
-			m.dead[o.Stream] = append(m.dead[o.Stream], DeadLetter{Item: item, Status: o.Status, Reason: o.Reason, At: o.At})
-		} else {
-			m.delivered[o.Stream]++
-		}
-		if order := m.bySeq[o.Seq]; order != nil {
-			order.State = state
-			delete(m.bySeq, o.Seq)
-		}
-	}
-	return nil
-}
-
 // Backoff implements Store.
 func (m *Memory) Backoff(_ context.Context, stream int64, t Trouble) error {
 	defer m.lock()()
@@ -266,56 +201,25 @@ func (m *Memory) Backoff(_ context.Context, stream int64, t Trouble) error {
 	return nil
 }
 
-// Dead implements Store.
-func (m *Memory) Dead(_ context.Context, stream int64, n int) ([]DeadLetter, error) {
+// Touch implements Store.
+func (m *Memory) Touch(_ context.Context, active map[int64]Micros) error {
 	defer m.lock()()
-	out := slices.Clone(m.dead[stream])
-	slices.Reverse(out)
-	return out[:min(len(out), n)], nil
-}
-
-// Counts implements Store.
-func (m *Memory) Counts(_ context.Context, stream int64) (Counts, error) {
-	defer m.lock()()
-	return Counts{Waiting: int64(len(m.rows[stream])), Delivered: m.delivered[stream], Dead: int64(len(m.dead[stream]))}, nil
-}
-
-func copyOrder(o *SentOrder) *SentOrder {
-	c := *o
-	c.Receipts = slices.Clone(o.Receipts)
-	return &c
-}
-
-// Order implements Store.
-func (m *Memory) Order(_ context.Context, key OrderKey) (*SentOrder, error) {
-	defer m.lock()()
-	if o := m.orders[key]; o != nil {
-		return copyOrder(o), nil
-	}
-	return nil, ErrNotFound
-}
-
-// AcceptReceipt implements Store.
-func (m *Memory) AcceptReceipt(_ context.Context, key OrderKey, r *KeptReceipt, decide func(*SentOrder, Elsewhere) Verdict) (Verdict, error) {
-	defer m.lock()()
-	o := m.orders[key]
-	if o == nil {
-		return KeepNothing, ErrNotFound
-	}
-	jti, number := [2]string{r.Issuer, r.JTI}, [2]string{r.Issuer, r.Number}
-	v := decide(copyOrder(o), Elsewhere{JTIHash: m.jtis[jti], NumberOrder: m.numbers[number]})
-	switch v {
-	case Accept:
-		for _, k := range o.Receipts {
-			if k.Hash == r.Hash {
-				return v, nil
-			}
+	for key, at := range active {
+		if s := m.streams[key]; s != nil && at > s.Active {
+			s.Active = at
 		}
-		o.Receipts = insertReceipt(o.Receipts, *r)
-		m.jtis[jti], m.numbers[number] = r.Hash, o.JTI
-	case Dispute:
-		m.evidence = append(m.evidence, *r)
-		o.Disputed = "two receipts contradict each other"
 	}
-	return v, nil
+	return nil
 }
+
+// Idle implements Store.
+func (m *Memory) Idle(_ context.Context, now Micros) ([]Stream, error) {
+	defer m.lock()()
+	return m.sorted(func(s *Stream) bool {
+		last := max(s.Created, s.Updated, s.Active)
+		return s.Status == Enabled && s.InactivityTimeout > 0 && last+Micros(s.InactivityTimeout)*1_000_000 < now
+	}), nil
+}
+
+// Shards implements Store: there is no other process.
+func (m *Memory) Shards(context.Context) (Shards, error) { return AllShards, nil }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"countersign/internal/strictjson"
 	"countersign/receipt"
@@ -61,16 +62,9 @@ func (t *Transmitter) planOrder(s *Stream, m *Message, row *Row, signer *set.Sig
 		claims = withMember(claims, v.Directive, m.Order)
 	}
 	row.Input = signer.Input(claims)
-	u, err := set.Parse(row.Input + ".AA")
+	u, o, err := t.readOrder(row.Input)
 	if err != nil {
-		return fmt.Errorf("transmitter: order: %w", err)
-	}
-	o, err := receipt.OrderOf(u, v)
-	if err != nil {
-		return fmt.Errorf("transmitter: order: %w", err)
-	}
-	if reason := o.Directive.Refusal(); reason != "" {
-		return fmt.Errorf("transmitter: order: a receiver has to refuse this directive as %s", reason)
+		return err
 	}
 	row.Order = &SentOrder{
 		JTI: row.JTI, Receiver: s.Receiver, Stream: s.ID,
@@ -79,6 +73,75 @@ func (t *Transmitter) planOrder(s *Stream, m *Message, row *Row, signer *set.Sig
 		IssuedAt: row.IssuedAt, CompleteBy: o.Directive.CompleteBy, State: OrderQueued,
 	}
 	return nil
+}
+
+// readOrder reads a signing input back as the receiver will, and refuses what that one would refuse.
+func (t *Transmitter) readOrder(input string) (*set.Unverified, *receipt.Order, error) {
+	u, err := set.Parse(input + ".AA")
+	if err != nil {
+		return nil, nil, fmt.Errorf("transmitter: order: %w", err)
+	}
+	o, err := receipt.OrderOf(u, t.cfg.Vocabulary)
+	if err != nil {
+		return nil, nil, fmt.Errorf("transmitter: order: %w", err)
+	}
+	if reason := o.Directive.Refusal(); reason != "" {
+		return nil, nil, fmt.Errorf("transmitter: order: a receiver has to refuse this directive as %s", reason)
+	}
+	return u, o, nil
+}
+
+// replan gives a row that was not delivered another identity: a new jti, the time of now, and a key that signs now.
+// An order gets a new signing input, and with it a new content address. It is what Store.Reissue asks for, and calls no store.
+func (t *Transmitter) replan(stream int64, it *Item) (Row, error) {
+	alg := it.Algorithm
+	if snap := t.streams.Load(); snap != nil && snap.byKey[stream] != nil {
+		alg = snap.byKey[stream].Algorithm
+	}
+	signer, err := t.keys().signer(alg)
+	if err != nil {
+		return Row{}, err
+	}
+	row := Row{Stream: stream, Seq: it.Seq, JTI: set.NewID(), IssuedAt: t.cfg.Now().Unix(), KeyID: signer.KeyID(), Algorithm: string(signer.Algorithm())}
+	if it.Input == "" {
+		return row, nil
+	}
+	old, err := set.Parse(it.Input + ".AA")
+	if err != nil {
+		return Row{}, fmt.Errorf("transmitter: order: %w", err)
+	}
+	for _, iat := range []int64{row.IssuedAt, it.IssuedAt} { // an order that its deadline has overtaken keeps its old iat
+		row.IssuedAt = iat
+		row.Input = signer.Input(restamp(old.Payload(), iat, row.JTI))
+		var u *set.Unverified
+		var o *receipt.Order
+		if u, o, err = t.readOrder(row.Input); err == nil {
+			row.Order = &SentOrder{JTI: row.JTI, SetHash: u.Address(), Input: row.Input, IssuedAt: iat, CompleteBy: o.Directive.CompleteBy, State: OrderQueued}
+			return row, nil
+		}
+	}
+	return Row{}, err
+}
+
+// restamp writes claims again under another iat and jti.
+func restamp(claims []byte, iat int64, jti string) []byte {
+	members, _ := strictjson.Object(claims)
+	b := []byte{'{'}
+	for i, c := range members {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(strictjson.AppendString(b, c.Name), ':')
+		switch c.Name {
+		case "jti":
+			b = strictjson.AppendString(b, jti)
+		case "iat":
+			b = strconv.AppendInt(b, iat, 10)
+		default:
+			b = append(b, c.Value...)
+		}
+	}
+	return append(b, '}')
 }
 
 // withMember adds a member at the end of a JSON object.

@@ -12,8 +12,9 @@ import (
 var (
 	// ErrNotFound: no such stream or order for this receiver. A stream of another receiver is not found either (TX-37).
 	ErrNotFound = errors.New("transmitter: not found")
-	// ErrConflict: the receiver has a stream already and may not have several (TX-66).
-	ErrConflict = errors.New("transmitter: the receiver already has a stream")
+	// ErrConflict: what is kept does not allow it: the receiver has a stream already and may not have several (TX-66), or
+	// the order was withdrawn or finished already.
+	ErrConflict = errors.New("transmitter: in conflict with what is kept")
 	// ErrStale: streams changed since the snapshot that an Outgoing was matched against. Match again.
 	ErrStale = errors.New("transmitter: the streams changed since they were matched")
 	// ErrBusy: the store's admission queue is full and nothing was written. Try again later.
@@ -72,8 +73,8 @@ type Store interface {
 	// Streams gives the receiver's streams, oldest first; none is not an error.
 	Streams(ctx context.Context, receiver string) ([]Stream, error)
 	// UpdateStream lets change edit the stream within the transaction and returns it as kept. An error of
-	// change is returned as it is, and nothing is written. Key, ID, Receiver, Audience and the back-off
-	// members are not changed by it. change must not call the store and may run more than once.
+	// change is returned as it is, and nothing is written. Key, ID, Receiver, Audience, Listed, Active and Trouble
+	// are not changed by it. change must not call the store and may run more than once.
 	// Where the stream is disabled afterwards its waiting rows are removed in the same transaction (SSF 1.0
 	// §8.1.2.1, TX-106), and the orders among them become OrderDropped.
 	UpdateStream(ctx context.Context, receiver, id string, change func(*Stream) error) (*Stream, error)
@@ -99,7 +100,9 @@ type Store interface {
 	Next(ctx context.Context, stream, after int64, n int) ([]Item, error)
 	// Done takes the outcomes of deliveries, in any order and for many streams: a delivered row is removed and
 	// counted; a dead one is set aside with its reason and no longer given by Next. The order of the
-	// row becomes OrderDelivered or OrderRejected. A row that is gone already is ignored.
+	// row becomes OrderDelivered or OrderRejected, and has Arrived. A row that is gone already is ignored, and so is an
+	// outcome whose JTI is set and no longer the row's, which was reissued meanwhile; of Plain rows that were delivered a
+	// store need not compare it. Each outcome is a line of the history.
 	Done(ctx context.Context, outcomes []Outcome) error
 	// Backoff keeps the back-off of a stream: how often delivery failed in a row, when it is tried
 	// again, and why. The zero Trouble ends it. A stream that is gone is ignored. It does not change the generation.
@@ -130,13 +133,15 @@ type Store interface {
 	Subjects(ctx context.Context, keys [][16]byte) ([]SubjectEntry, error)
 
 	// Acknowledge ends the delivery of polled SETs by jti (RFC 8936 §2.4): those of acks are delivered, those of refused are
-	// set aside with their reason. Unknown ones are ignored. It gives how many it ended.
+	// set aside with Refusal.Reason. Unknown ones are ignored, and of one that is in both acks counts. It gives how many it
+	// ended. What Done says of orders and of the history holds here, too.
 	Acknowledge(ctx context.Context, stream int64, acks []string, refused []Refusal, at Micros) (int, error)
 	// Redrive puts dead letters back among the waiting rows, each at its old Seq, and gives how many. Orders among
-	// them that were OrderRejected are OrderQueued again. A disabled stream's stay where they are.
+	// them that were OrderRejected or OrderExpired are OrderQueued again. Those of a disabled stream and of withdrawn
+	// orders stay where they are.
 	Redrive(ctx context.Context, which DeadFilter) (int, error)
 	// Expire sets aside, with the reason "expired", up to n rows that wait since before the given moment (their event's At),
-	// and gives how many. Orders among them become OrderExpired.
+	// and gives how many. Orders among them become OrderExpired. An event without At does not expire.
 	Expire(ctx context.Context, before Micros, n int) (int, error)
 	// Purge forgets history, skips and dead letters older than before, and events that no row needs, up to about n of
 	// each; it gives how many rows went. Orders and receipts stay.
@@ -147,8 +152,9 @@ type Store interface {
 	// KeysInUse counts the rows, waiting and set aside, by the kid they will be signed with.
 	KeysInUse(ctx context.Context) (map[string]int64, error)
 	// Reissue lets again give each of up to n rows of a kid, waiting and set aside, a new identity: JTI, IssuedAt, KeyID,
-	// Algorithm, and of an order Input and Order (which takes the old order's place). It gives how many. again must not call
-	// the store and may run more than once.
+	// Algorithm, and of an order Input and Order, of which JTI, SetHash, Input, IssuedAt and CompleteBy take the place of the
+	// old ones; everything else of the row and of the order stays. It gives how many. again must not call
+	// the store and may run more than once; where it returns an error, that error is returned and nothing was written.
 	Reissue(ctx context.Context, kid string, n int, again func(stream int64, it *Item) (Row, error)) (int, error)
 	// Shards renews this process's claim and gives the shards whose streams it delivers by push. A store of one process
 	// gives AllShards. A process that dies is followed by others within 15 s.
@@ -157,7 +163,8 @@ type Store interface {
 	// Orders gives orders with their receipts, latest first.
 	Orders(ctx context.Context, which OrderFilter) ([]SentOrder, error)
 	// WithdrawOrder notes that an order was withdrawn. Where its row still waits, the row is removed in the same transaction
-	// and the order is OrderDropped. It returns the order as kept, or ErrNotFound.
+	// and the order is OrderDropped. It returns the order as kept, with its receipts, or ErrNotFound; ErrConflict where it was
+	// withdrawn already or has a final or amended receipt, and nothing is written then.
 	WithdrawOrder(ctx context.Context, key OrderKey, at Micros, reason string) (*SentOrder, error)
 
 	// Order gives an order sent to this receiver on a stream with this receipt issuer, with the receipts accepted
@@ -307,6 +314,14 @@ type Refusal struct {
 	JTI         string
 	Err         string
 	Description string
+}
+
+// Reason is how a refusal stands in the dead letter and in the history.
+func (r Refusal) Reason() string {
+	if r.Description == "" {
+		return r.Err
+	}
+	return r.Err + ": " + r.Description
 }
 
 // DeadFilter chooses dead letters. Empty members do not filter; with none set, all are chosen.
