@@ -49,6 +49,7 @@ var plan = []room{
 
 	{"transmitter", 4, nil},
 	{"receiver", 4, nil},
+	{"outbox", 4, nil},
 	{"ssftest", 5, []string{"github.com/google/go-cmp"}}, // for tests only, as that module is
 
 	{"internal/hub", 6, nil},
@@ -65,6 +66,9 @@ var plan = []room{
 	{"internal/flow/act", 8, nil},
 	{"internal/flow/emit", 8, nil},
 	{"internal/flow/enroll", 8, nil},
+	{"internal/flow/naming", 8, nil},
+
+	{"internal/web/oauth", 8, nil},
 
 	{"internal/web/ssf", 9, nil},
 	{"internal/web/api", 9, nil},
