@@ -31,7 +31,7 @@ func translate(err error) error {
 		return err
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, transmitter.ErrNotFound), errors.Is(err, transmitter.ErrConflict),
-		errors.Is(err, transmitter.ErrStale), errors.Is(err, transmitter.ErrBusy):
+		errors.Is(err, transmitter.ErrStale), errors.Is(err, transmitter.ErrBusy), errors.Is(err, transmitter.ErrTooMany):
 		return err
 	case errors.Is(err, sql.ErrConnDone), errors.Is(err, ErrStopped), errors.Is(err, errUnknownCommit):
 		return hub.Errorf(hub.Unavailable, "%w", err)

@@ -108,9 +108,9 @@ func TestSecretsKeysAndTokens(t *testing.T) {
 		_, err = s.Secret(ctx, tenant, "a")
 		wantCode(t, err, hub.NotFound)
 
-		k := Key{Tenant: tenant, KID: "k1", Alg: "RS256", State: "active", Public: json.RawMessage(`{ "kty":"RSA" }`), Sealed: []byte{9}, Created: 5}
+		k := Key{Tenant: tenant, KID: "k1", Alg: "RS256", State: "active", Public: json.RawMessage(`{ "kty":"RSA" }`), Sealed: []byte{9}, Created: 5, Changed: 5}
 		must(t, s.PutKey(ctx, k))
-		k.State = "retired"
+		k.State, k.Changed = KeyRetired, 7
 		must(t, s.PutKey(ctx, k))
 		keys, err := s.Keys(ctx, tenant)
 		must(t, err)

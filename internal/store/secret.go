@@ -83,11 +83,15 @@ func (s *Store) PutKey(ctx context.Context, k Key) error {
 	if k.Created == 0 {
 		k.Created = s.now()
 	}
+	if k.Changed == 0 {
+		k.Changed = k.Created
+	}
 	return s.write(ctx, pointNone, func(t *tx) error {
-		n, err := t.exec(`INSERT INTO signing_key (tenant, kid, alg, state, public_jwk, sealed, created) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (tenant, kid) DO UPDATE SET state = excluded.state, sealed = excluded.sealed
+		n, err := t.exec(`INSERT INTO signing_key (tenant, kid, alg, state, public_jwk, sealed, created, changed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			ON CONFLICT (tenant, kid) DO UPDATE SET state = excluded.state, sealed = excluded.sealed,
+				changed = CASE WHEN signing_key.state = excluded.state THEN signing_key.changed ELSE excluded.changed END
 			WHERE signing_key.alg = excluded.alg AND signing_key.public_jwk = excluded.public_jwk`,
-			k.Tenant, k.KID, k.Alg, k.State, string(k.Public), blob(k.Sealed), int64(k.Created))
+			k.Tenant, k.KID, k.Alg, k.State, string(k.Public), blob(k.Sealed), int64(k.Created), int64(k.Changed))
 		if err == nil && n == 0 {
 			err = hub.Errorf(hub.Conflict, "another key has the id %s", k.KID)
 		}
@@ -106,14 +110,34 @@ func (s *Store) Keys(ctx context.Context, tenant string) ([]Key, error) {
 		return t.each(func(scan scanFunc) error {
 			k := Key{Tenant: tenant}
 			var public string
-			var created int64
-			err := scan(&k.KID, &k.Alg, &k.State, &public, &k.Sealed, &created)
-			k.Public, k.Created = raw(public), hub.Micros(created)
+			var created, changed int64
+			err := scan(&k.KID, &k.Alg, &k.State, &public, &k.Sealed, &created, &changed)
+			k.Public, k.Created, k.Changed = raw(public), hub.Micros(created), hub.Micros(changed)
 			all = append(all, k)
 			return err
-		}, `SELECT kid, alg, state, public_jwk, sealed, created FROM signing_key WHERE tenant = $1 ORDER BY created, kid`, tenant)
+		}, `SELECT kid, alg, state, public_jwk, sealed, created, changed FROM signing_key WHERE tenant = $1 ORDER BY created, kid`, tenant)
 	})
 	return all, err
+}
+
+// SetKeyState brings a signing key into a state, or gives hub.NotFound. The state it is in already changes nothing.
+func (s *Store) SetKeyState(ctx context.Context, tenant, kid, state string, at hub.Micros) error {
+	if err := needTenant(tenant); err != nil {
+		return err
+	}
+	switch state {
+	case KeyNext, KeyActive, KeyRetiring, KeyRetired, KeyCompromised:
+	default:
+		return hub.Errorf(hub.Invalid, "%q is no state of a key", state)
+	}
+	return s.write(ctx, pointNone, func(t *tx) error {
+		n, err := t.exec(`UPDATE signing_key SET changed = CASE WHEN state = $1 THEN changed ELSE $2 END, state = $1 WHERE tenant = $3 AND kid = $4`,
+			state, int64(at), tenant, kid)
+		if err == nil && n == 0 {
+			err = hub.Errorf(hub.NotFound, "there is no key %s", kid)
+		}
+		return err
+	})
 }
 
 const tokenSelect = `SELECT id, tenant, name, client, hash, scopes, created, expires, revoked FROM access_token`

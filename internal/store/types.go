@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"countersign/internal/hub"
+	"countersign/transmitter"
 )
 
 // Config tunes a Store. The zero value is the strict production one.
@@ -81,6 +82,10 @@ type Charge struct {
 type DecideOptions struct {
 	Charges []Charge
 	CutAt   hub.Micros // with an order and open actions: when the first (interim) receipt is cut; 0: only when all is done
+
+	// Out is what the decision transmits: kept in its transaction, and as Enqueue does it. Where one's Generation is not
+	// the tenant's any more, Decide returns transmitter.ErrStale and nothing was written.
+	Out []*transmitter.Outgoing
 }
 
 // UnresolvedOptions say what happens to a signal that waits for a mapping.
@@ -116,11 +121,21 @@ type Key struct {
 	Tenant  string
 	KID     string
 	Alg     string
-	State   string // active | next | retired
+	State   string // KeyNext, KeyActive, KeyRetiring, KeyRetired or KeyCompromised
 	Public  json.RawMessage
 	Sealed  []byte
 	Created hub.Micros
+	Changed hub.Micros // when it came into its state
 }
+
+// The states of a signing key.
+const (
+	KeyNext        = "next"        // published, and not used yet
+	KeyActive      = "active"      // signs
+	KeyRetiring    = "retiring"    // published; signs only what was planned with it
+	KeyRetired     = "retired"     // of the past
+	KeyCompromised = "compromised" // of the past, and not to be trusted
+)
 
 // Token is a pre-shared access token. Only its SHA-256 is stored.
 type Token struct {
