@@ -18,6 +18,8 @@ type Compiled struct {
 	types map[string]bool // event type URIs
 	when  *expr.Program   // nil: always
 	rules []*expr.Program // when of each rule; nil: always
+	// transmits is the event type URI of each rule that transmits; empty for the others.
+	transmits []string
 }
 
 // Fault is what is wrong with a policy, and where: a path such as then[0].when, for yaml.Doc.Errorf.
@@ -69,6 +71,14 @@ func Compile(p hub.Policy, version int64, types *event.Registry) (*Compiled, err
 		if r.Action != "" && r.At.Empty() && r.Scope != "everywhere" && !local(r.Action) {
 			return nil, fault(at, "%s says where: at: all, or a list of apps", r.Action)
 		}
+		uri := ""
+		if r.Transmit != "" {
+			var why string
+			if uri, why = c.checkTransmit(r, types); why != "" {
+				return nil, fault(at+".transmit", "%s", why)
+			}
+		}
+		c.transmits = append(c.transmits, uri)
 		var prog *expr.Program
 		if r.When != "" {
 			if prog, err = env.Condition(r.When); err != nil {

@@ -87,6 +87,8 @@ type Result struct {
 	Decision hub.Decision
 	Actions  []*hub.Action
 	Charges  []Charge
+	// Transmits are the events that policies pass on, in their order.
+	Transmits []Transmit
 }
 
 // Decide gives the decision for one signal. The same input gives the same decision but for its ids.

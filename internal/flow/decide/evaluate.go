@@ -126,6 +126,9 @@ func (d *decider) rule(c *Compiled, i int, r hub.Rule, broken bool) {
 }
 
 func describe(r hub.Rule) string {
+	if r.Transmit != "" {
+		return describeTransmit(r)
+	}
 	what := r.Action
 	if r.Deny != "" {
 		what = "deny " + r.Deny

@@ -21,12 +21,14 @@ type decider struct {
 	findings []hub.Finding
 	actions  []*hub.Action
 	charges  []Charge
+	// transmits are what policies pass on.
+	transmits []Transmit
 }
 
 func newDecider(in Input) *decider { return &decider{in: in, now: hub.At(in.Now)} }
 
 func (d *decider) result() *Result {
-	r := &Result{Actions: d.actions, Charges: d.charges}
+	r := &Result{Actions: d.actions, Charges: d.charges, Transmits: d.transmits}
 	r.Decision = hub.Decision{ID: hub.NewID(hub.PrefixDecision, d.in.Now), SignalID: d.in.Signal.ID, At: d.now, Inputs: d.inputs(), Findings: d.findings, Planned: []string{}}
 	if r.Decision.Findings == nil {
 		r.Decision.Findings = []hub.Finding{}

@@ -48,8 +48,8 @@ func (d *decider) policies() error {
 			d.local(w)
 			continue
 		}
-		if d.protected() {
-			d.find(c, w.rule, "denied", w.Action+": the person is protected and never acted on")
+		if d.protected() && (w.Transmit == "" || len(w.Order) > 0) {
+			d.find(c, w.rule, "denied", w.what()+": the person is protected and never acted on")
 			continue
 		}
 		st := limits[c]
@@ -65,10 +65,16 @@ func (d *decider) policies() error {
 			}
 		}
 		if st.why != "" {
-			d.find(c, w.rule, "limited", w.Action+": "+st.why)
+			d.find(c, w.rule, "limited", w.what()+": "+st.why)
 			continue
 		}
-		if d.wish(w) && !st.acted {
+		acted := true
+		if w.Transmit != "" {
+			d.transmit(w)
+		} else {
+			acted = d.wish(w)
+		}
+		if acted && !st.acted {
 			st.acted = true
 			if st.charge != nil {
 				d.charges = append(d.charges, *st.charge)
@@ -76,6 +82,14 @@ func (d *decider) policies() error {
 		}
 	}
 	return nil
+}
+
+// what names what a wish would do.
+func (w wish) what() string {
+	if w.Transmit != "" {
+		return "transmit " + w.Transmit
+	}
+	return w.Action
 }
 
 // local does what the hub itself can do at once.

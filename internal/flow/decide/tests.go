@@ -40,7 +40,7 @@ type testCase struct {
 	Order    *testOrder      `json:"order,omitempty"`
 	Accept   []string        `json:"accept,omitempty"`
 	Used     int             `json:"used,omitempty"` // people counted already, for every limit
-	Want     []string        `json:"want"`           // "ACTION [REACH] [at APP] [as LINE] [STATE/REASON]", in the order of the plan
+	Want     []string        `json:"want"`           // "ACTION [REACH] [at APP] [as LINE] [STATE/REASON]" in the order of the plan, then "transmit TYPE to STREAMS[, as an order]"
 	Why      []string        `json:"why,omitempty"`  // texts that some finding holds
 }
 
@@ -213,6 +213,9 @@ func (c *testCase) compare(res *Result) TestResult {
 	got := []string{}
 	for _, a := range res.Actions {
 		got = append(got, Describe(a))
+	}
+	for _, t := range res.Transmits {
+		got = append(got, t.String())
 	}
 	r := TestResult{Name: c.Name, OK: slices.Equal(got, c.Want)}
 	if !r.OK {

@@ -96,7 +96,9 @@ type Person struct {
 type personKey struct{}
 
 // With hands on who the event is about, where that was found out already: by the correlation of the source that it came from.
-func With(ctx context.Context, p *Person) context.Context { return context.WithValue(ctx, personKey{}, p) }
+func With(ctx context.Context, p *Person) context.Context {
+	return context.WithValue(ctx, personKey{}, p)
+}
 
 // Name gives the identifier that a stream with the rule is told in place of sub, or the reason for which it is not told of
 // this event. Its error is the store's. The rule is a hub.SubjectRule as JSON.
