@@ -11,15 +11,19 @@ import (
 	"sync"
 	"time"
 
-	"countersign/internal/hub"
 	"countersign/stream"
 	"countersign/transmitter"
 )
 
 // Config is what a Door is built from.
 type Config struct {
-	// Streams answers everything that is not a receive address: *transmitter.Transmitter.
+	// Streams answers everything that is not a receive address or OAuth's: *transmitter.Transmitter, of one tenant or more.
 	Streams http.Handler
+	// OAuth answers the paths that it owns: *oauth.Server. Nil: there is none.
+	OAuth interface {
+		http.Handler
+		Owns(path string) bool
+	}
 	// Receive answers a push to a receive id.
 	Receive func(w http.ResponseWriter, r *http.Request, id string)
 	// Ready reports that requests can be taken; before that everything is 503. Nil: always.
@@ -53,7 +57,7 @@ func New(c Config) *Door {
 	d.mux.HandleFunc(ReceivePath+"{id}", d.receive)
 	// Some receivers' libraries ask for a status below the address. There is none, and it costs nothing.
 	d.mux.HandleFunc(ReceivePath+"{id}/{rest...}", http.NotFound)
-	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { d.Streams.ServeHTTP(w, r) })
+	d.mux.HandleFunc("/", d.other)
 	return d
 }
 
@@ -100,6 +104,21 @@ func (d *Door) receive(w http.ResponseWriter, r *http.Request) {
 	d.Receive(w, r, id)
 }
 
+// other answers what is no receive address.
+func (d *Door) other(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case d.OAuth != nil && d.OAuth.Owns(r.URL.Path):
+		d.OAuth.ServeHTTP(w, r)
+	case len(r.Header.Values("Authorization")) > 0 && r.URL.Query().Has("access_token"):
+		// RFC 6750 §2: not more than one way to show a token. One in the address alone counts as none (IOP-42).
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("WWW-Authenticate", `Bearer realm="ssf", error="invalid_request"`) // AZ-4
+		stream.WriteError(w, http.StatusBadRequest, stream.WireError{Err: stream.InvalidRequest, Description: "a token in the address is not taken"})
+	default:
+		d.Streams.ServeHTTP(w, r)
+	}
+}
+
 func busy(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", "1")
 	stream.WriteError(w, http.StatusServiceUnavailable, stream.WireError{Err: stream.Unavailable, Description: why})
@@ -121,38 +140,6 @@ func Limits(s *http.Server) {
 	s.WriteTimeout = 45 * time.Second
 	s.IdleTimeout = 2 * time.Minute
 	s.MaxHeaderBytes = 32 << 10
-}
-
-// Client is a caller of the stream API, after its token was checked.
-type Client struct {
-	Spec   *hub.Client
-	Scopes []string // of the token, within those of the client
-}
-
-// Caller makes transmitter.Config.Caller from a token check. check gives hub.Unauthenticated for a
-// token that is not valid, and knows only tokens of clients.
-func Caller(check func(ctx context.Context, token string) (*Client, error)) func(*http.Request) (transmitter.Caller, error) {
-	return func(r *http.Request) (transmitter.Caller, error) {
-		fields := r.Header.Values("Authorization")
-		if len(fields) == 0 {
-			return transmitter.Caller{}, transmitter.ErrNoCredentials
-		}
-		scheme, token, ok := strings.Cut(fields[0], " ")
-		if len(fields) != 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
-			return transmitter.Caller{}, transmitter.ErrBadCredentials
-		}
-		c, err := check(r.Context(), strings.TrimLeft(token, " "))
-		if err != nil {
-			if hub.CodeOf(err) == hub.Unauthenticated {
-				return transmitter.Caller{}, transmitter.ErrBadCredentials
-			}
-			return transmitter.Caller{}, err
-		}
-		if c == nil || c.Spec == nil {
-			return transmitter.Caller{}, transmitter.ErrBadCredentials
-		}
-		return transmitter.Caller{Receiver: c.Spec.Name, Scopes: c.Scopes, Algorithm: c.Spec.Alg, OneStream: c.Spec.Streams != "many"}, nil
-	}
 }
 
 // ErrHost is the refusal of a push endpoint outside the client's hosts.
