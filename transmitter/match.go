@@ -17,6 +17,7 @@ import (
 type snapshot struct {
 	generation int64
 	byKey      map[int64]*Stream
+	byID       map[string]*Stream
 	byType     map[string][]*Stream // streams that are not disabled, by event type delivered
 	byReceiver map[string][]*Stream
 }
@@ -33,10 +34,11 @@ func (t *Transmitter) reload(ctx context.Context) (*snapshot, error) {
 	if old != nil && generation < old.generation {
 		return old, nil
 	}
-	s := &snapshot{generation: generation, byKey: make(map[int64]*Stream, len(streams)), byType: map[string][]*Stream{}, byReceiver: map[string][]*Stream{}}
+	s := &snapshot{generation: generation, byKey: make(map[int64]*Stream, len(streams)), byID: make(map[string]*Stream, len(streams)),
+		byType: map[string][]*Stream{}, byReceiver: map[string][]*Stream{}}
 	for i := range streams {
 		st := &streams[i]
-		s.byKey[st.Key] = st
+		s.byKey[st.Key], s.byID[st.ID] = st, st
 		s.byReceiver[st.Receiver] = append(s.byReceiver[st.Receiver], st)
 		if st.Status == Disabled {
 			continue // SSF 1.0 §8.1.2.1: nothing is held for a disabled stream
@@ -58,15 +60,16 @@ func (t *Transmitter) current(ctx context.Context) (*snapshot, error) {
 	return t.reload(ctx)
 }
 
-// Send matches m with the streams, keeps it durably, and wakes the pump. It returns what was queued where;
-// where no stream takes the type, nothing was, and that is no error. The events are delivered while Run runs.
+// Send matches m with the streams, keeps it durably, and wakes the pump. It returns what was queued where, and which
+// streams were skipped for what reason; where no stream takes it, nothing was queued, and that is no error. The events
+// are delivered while Run runs.
 func (t *Transmitter) Send(ctx context.Context, m Message) (*Sent, error) {
 	for range 8 {
 		out, sent, err := t.Plan(ctx, m)
 		if err != nil {
 			return sent, err
 		}
-		if len(out.Rows) == 0 {
+		if len(out.Rows) == 0 && len(out.Skips) == 0 {
 			// As in Plan: nothing is kept that could be stale.
 			if now, err := t.cfg.Store.Generation(ctx); err != nil || now == out.Generation {
 				return sent, nil
@@ -107,12 +110,12 @@ func (t *Transmitter) Plan(ctx context.Context, m Message) (*Outgoing, *Sent, er
 	if err != nil {
 		return nil, nil, err
 	}
-	out, sent, err := t.plan(snap, m)
+	out, sent, err := t.plan(ctx, snap, m)
 	if errors.Is(err, ErrNoOrderStream) {
 		// Nothing will be kept that could turn out to be stale, so look whether another process made a stream.
 		if now, failed := t.cfg.Store.Generation(ctx); failed == nil && now != snap.generation {
 			if snap, failed = t.reload(ctx); failed == nil {
-				return t.plan(snap, m)
+				return t.plan(ctx, snap, m)
 			}
 		}
 	}
@@ -120,7 +123,7 @@ func (t *Transmitter) Plan(ctx context.Context, m Message) (*Outgoing, *Sent, er
 }
 
 // plan is Plan against one snapshot.
-func (t *Transmitter) plan(snap *snapshot, m Message) (*Outgoing, *Sent, error) {
+func (t *Transmitter) plan(ctx context.Context, snap *snapshot, m Message) (*Outgoing, *Sent, error) {
 	typ, ok := t.cfg.Registry.Resolve(m.Type)
 	if !ok {
 		return nil, nil, fmt.Errorf("transmitter: event type %q is not in the registry", m.Type)
@@ -136,37 +139,69 @@ func (t *Transmitter) plan(snap *snapshot, m Message) (*Outgoing, *Sent, error) 
 	if m.TXN == "" {
 		m.TXN = set.NewID() // SSF 1.0 §4.1.9
 	}
+	now := t.cfg.Now()
+	f := &fitting{t: t, ctx: ctx, m: &m, typ: typ, sub: sub, now: now}
 	out := &Outgoing{Generation: snap.generation}
 	sent := &Sent{TXN: m.TXN}
-	out.Event = Event{Type: m.Type, Subject: sub.Key(), Body: Body(m.TXN, m.TimeOfEvent, m.SubID, m.Type, m.Payload)}
-	iat, matched := t.cfg.Now().Unix(), false // rounded down (TX-158)
+	out.Event = Event{Type: m.Type, Subject: sub.Key(), TXN: m.TXN, At: At(now),
+		Body: Body(m.TXN, m.TimeOfEvent, sub.Emit(), m.Type, m.Payload)}
+	noOrder := false
 	for _, s := range snap.byType[m.Type] {
 		if m.Streams != nil && !slices.Contains(m.Streams, s.ID) {
 			continue
 		}
-		matched = true
-		if m.Order != nil && !t.takesOrder(s, &m) {
-			continue // receipts design §3.3: never a directive on a stream that is not active
-		}
-		signer, err := t.keys().signer(s.Algorithm)
+		row, verdict, err := f.fit(s)
 		if err != nil {
-			return nil, nil, fmt.Errorf("stream %s: %w", s.ID, err)
+			return nil, nil, err
 		}
-		row := Row{Stream: s.Key, StreamID: s.ID, JTI: set.NewID(), IssuedAt: iat, KeyID: signer.KeyID(), Algorithm: string(signer.Algorithm())}
-		q := Queued{StreamID: s.ID, Receiver: s.Receiver, JTI: row.JTI, IssuedAt: iat}
-		if m.Order != nil {
-			if err := t.planOrder(s, &m, &row, signer); err != nil {
-				return nil, nil, err
+		if verdict.step != "" {
+			skip := Skip{Stream: s.Key, StreamID: s.ID, Receiver: s.Receiver, Reason: verdict.reason}
+			if m.Streams != nil || verdict.step != stepSubject { // that a list leaves a subject out is its purpose
+				sent.Skipped = append(sent.Skipped, skip)
 			}
+			if verdict.step == stepNaming || verdict.step == stepKey {
+				out.Skips = append(out.Skips, skip)
+			}
+			noOrder = noOrder || verdict.step == stepOrder
+			continue
+		}
+		q := Queued{StreamID: s.ID, Receiver: s.Receiver, JTI: row.JTI, IssuedAt: row.IssuedAt}
+		if m.Order != nil {
 			q.SetHash, q.Input = row.Order.SetHash, row.Input
 		}
 		out.Rows = append(out.Rows, row)
 		sent.Queued = append(sent.Queued, q)
 	}
-	if m.Order != nil && matched && len(out.Rows) == 0 {
+	sent.Skipped = append(sent.Skipped, unfit(snap, &m)...)
+	if noOrder && len(out.Rows) == 0 {
 		return out, sent, ErrNoOrderStream
 	}
 	return out, sent, nil
+}
+
+// unfit says of the streams that a message names why they were not even looked at.
+func unfit(snap *snapshot, m *Message) []Skip {
+	var out []Skip
+	for _, id := range m.Streams {
+		s := snap.byID[id]
+		switch {
+		case s == nil:
+			out = append(out, Skip{StreamID: id, Reason: "there is no such stream"})
+		case !slices.Contains(s.Delivered, m.Type):
+			out = append(out, Skip{Stream: s.Key, StreamID: id, Receiver: s.Receiver, Reason: reasonType(s, m.Type)})
+		case s.Status == Disabled:
+			out = append(out, Skip{Stream: s.Key, StreamID: id, Receiver: s.Receiver, Reason: "the stream is disabled"})
+		}
+	}
+	return out
+}
+
+// reasonType says why a stream does not take an event type.
+func reasonType(s *Stream, typ string) string {
+	if s.Requested != nil && !slices.Contains(s.Requested, typ) {
+		return "the receiver did not request this event type"
+	}
+	return "this event type is not offered to the receiver"
 }
 
 // Reload reads the streams anew, for callers that got ErrStale.

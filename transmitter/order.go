@@ -9,24 +9,26 @@ import (
 	"countersign/internal/strictjson"
 	"countersign/receipt"
 	"countersign/set"
+	"countersign/subject"
 )
 
-// takesOrder reports whether a directive may be sent on a stream: receipts are active there, its type may carry
-// one, and every required action is among those that the receiver said it can do (receipts design §3.2, §3.3).
-func (t *Transmitter) takesOrder(s *Stream, m *Message) bool {
+// refusesOrder says why a directive may not be sent on a stream; empty where it may: receipts are active there, its
+// type may carry one, and every required action is among those that the receiver said it can do (receipts design
+// §3.2, §3.3).
+func (t *Transmitter) refusesOrder(s *Stream, m *Message) string {
 	if s.ReceiptIssuer == "" || t.cfg.Receipts == nil {
-		return false
+		return "receipts are not active on the stream"
 	}
 	if !slices.Contains(t.cfg.Receipts.DirectiveEvents, m.Type) {
-		return false
+		return "this event type carries no orders"
 	}
 	agreed, err := receipt.ParseSettings(s.Receipts)
 	if err != nil {
-		return false
+		return "what was agreed about receipts cannot be read"
 	}
 	var d receipt.Directive
 	if err := json.Unmarshal(m.Order, &d); err != nil {
-		return true // planOrder says what is wrong with it
+		return "" // planOrder says what is wrong with it
 	}
 	wanted := d.Actions
 	if len(wanted) == 0 {
@@ -36,15 +38,16 @@ func (t *Transmitter) takesOrder(s *Stream, m *Message) bool {
 	}
 	for _, a := range wanted {
 		if !a.Optional && !agreed.MayOrder(a.Action, m.Type) {
-			return false
+			return "the receiver does not take the action " + printable(a.Action)
 		}
 	}
-	return true
+	return ""
 }
 
 // planOrder fixes the signing input of an order for one stream. The directive is held to the receipts design
 // before it leaves: one that the other side would refuse is not sent.
-func (t *Transmitter) planOrder(s *Stream, m *Message, row *Row, signer *set.Signer) error {
+func (f *fitting) planOrder(s *Stream, named subject.Identifier, row *Row, signer *set.Signer) error {
+	t, m := f.t, f.m
 	if len(s.Audience) != 1 {
 		return fmt.Errorf("transmitter: stream %s has %d audiences; an order names one", s.ID, len(s.Audience)) // receipts design §4
 	}
@@ -57,7 +60,7 @@ func (t *Transmitter) planOrder(s *Stream, m *Message, row *Row, signer *set.Sig
 	if v.Location == receipt.AtEvent {
 		payload = withMember(payload, v.Directive, m.Order)
 	}
-	claims := appendClaims(nil, claimsStart(t.cfg.Issuer, s.Audience), row.IssuedAt, row.JTI, Body(m.TXN, m.TimeOfEvent, m.SubID, m.Type, payload))
+	claims := appendClaims(nil, claimsStart(t.cfg.Issuer, s.Audience), row.IssuedAt, row.JTI, shapeBody(s.Shape, f.typ, m, named, payload))
 	if v.Location != receipt.AtEvent {
 		claims = withMember(claims, v.Directive, m.Order)
 	}
@@ -70,7 +73,8 @@ func (t *Transmitter) planOrder(s *Stream, m *Message, row *Row, signer *set.Sig
 		JTI: row.JTI, Receiver: s.Receiver, Stream: s.ID,
 		ReceiptIssuer: s.ReceiptIssuer, ReceiptAudience: agreed.ReceiptAudience,
 		SetHash: u.Address(), Input: row.Input, EventType: m.Type, TXN: m.TXN,
-		IssuedAt: row.IssuedAt, CompleteBy: o.Directive.CompleteBy, State: OrderQueued,
+		IssuedAt: row.IssuedAt, CompleteBy: o.Directive.CompleteBy, InterimBy: o.Directive.InterimBy, When: o.Directive.Receipt.When,
+		State: OrderQueued,
 	}
 	return nil
 }

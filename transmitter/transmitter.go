@@ -59,7 +59,7 @@ type Message struct {
 	// Order is a directive (receipts design §4). Such a message goes only to streams where receipts are
 	// active, to each under a jti of its own. Nil: a plain event.
 	Order json.RawMessage
-	// Streams limits the message to these stream ids; nil: every stream that matches.
+	// Streams limits the message to these stream ids, whose rules hold all the same; nil: every stream that matches.
 	Streams []string
 	// Checked is the subject, from a caller that has itself parsed SubID, and has decoded Payload with the
 	// transmitter's registry as part of a text that strict JSON allows: neither is read again. Nil: both are checked.
@@ -70,6 +70,9 @@ type Message struct {
 type Sent struct {
 	TXN    string
 	Queued []Queued // empty where no stream matched
+	// Skipped are streams that take the event type and do not get this event, and those of Message.Streams that do not
+	// get it for whatever reason. A stream whose list leaves the subject out is only among them where it was named.
+	Skipped []Skip
 }
 
 // Queued is one SET on one stream.
