@@ -18,7 +18,7 @@ var ErrInvalid = errors.New("stream: not valid")
 // field ties a member's name to the place of its value.
 type field struct {
 	name string
-	into any // *string, *[]string, *int64, *Audience, or a pointer to a type with UnmarshalJSON
+	into any // *string, *[]string, *int64, **bool, *Audience, or a pointer to a type with UnmarshalJSON
 }
 
 // readObject fills the fields and returns the members that are none of them. A member that is null
@@ -68,6 +68,10 @@ func readValue(raw json.RawMessage, into any) error {
 			return errors.New("is not a whole number of seconds")
 		}
 		*p = int64(f)
+	case **bool:
+		if json.Unmarshal(raw, p) != nil {
+			return errors.New("is neither true nor false")
+		}
 	default:
 		return json.Unmarshal(raw, into)
 	}

@@ -1,6 +1,9 @@
 package stream
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // The statuses of a stream (SSF 1.0 §8.1.2.1).
 const (
@@ -50,6 +53,25 @@ func (v *VerifyRequest) UnmarshalJSON(data []byte) error {
 	*v = VerifyRequest{}
 	_, err := readObject("verification request", data, []field{
 		{"stream_id", &v.StreamID}, {"state", &v.State},
+	})
+	return err
+}
+
+// SubjectRequest adds a subject to a stream or removes one (SSF 1.0 §8.1.3.2, §8.1.3.3).
+type SubjectRequest struct {
+	StreamID string          `json:"stream_id"`
+	Subject  json.RawMessage `json:"subject"`            // a subject identifier; nil: missing
+	Verified *bool           `json:"verified,omitempty"` // of an addition: whether the receiver verified it; nil: true
+}
+
+// IsVerified gives verified with its default.
+func (r SubjectRequest) IsVerified() bool { return r.Verified == nil || *r.Verified }
+
+// UnmarshalJSON reads the members, strict about types; unknown ones are ignored.
+func (r *SubjectRequest) UnmarshalJSON(data []byte) error {
+	*r = SubjectRequest{}
+	_, err := readObject("subject request", data, []field{
+		{"stream_id", &r.StreamID}, {"subject", &r.Subject}, {"verified", &r.Verified},
 	})
 	return err
 }

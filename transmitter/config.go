@@ -14,6 +14,7 @@ import (
 	"countersign/event"
 	"countersign/receipt"
 	"countersign/set"
+	"countersign/stream"
 	"countersign/subject"
 )
 
@@ -38,7 +39,8 @@ type Config struct {
 	// another error where it cannot tell now (503).
 	Caller func(*http.Request) (Caller, error)
 
-	// Schemes are the spec_urn values of authorization_schemes. Nil: urn:ietf:rfc:6750, bearer tokens.
+	// Schemes are the spec_urn values of authorization_schemes. Nil: urn:ietf:rfc:6749 and urn:ietf:rfc:6750, OAuth 2.0
+	// and bearer tokens.
 	Schemes []string
 
 	// Receipts are the settings to offer; nil: none, and no receipt endpoint. The endpoint's address is filled in.
@@ -79,10 +81,15 @@ type Config struct {
 	PollMax  int
 	// PollParked bounds the polls held at one time, of one stream and in all. 0: 2 and 20,000.
 	PollParkedStream, PollParked int
+	// Held is called when a poll is held, and what it gives once the poll goes on: for servers that limit how many requests
+	// are worked on at one time. A held poll is no work. Nil: nobody is told.
+	Held func(r *http.Request) (resumed func())
 	// Retention is how long a SET waits for its receiver before it is set aside. 0: 7 days. History is how long finished
 	// deliveries and dead letters are kept. 0: 30 days.
 	Retention, History time.Duration
-	// Legacy gives the older shapes that receivers may use, by Caller.Shape. See Shape constants. Empty: none.
+	// Legacy makes this transmitter serve older shapes in place of SSF 1.0: see the Shape constants. Where there are
+	// several, Caller.Shape chooses, and the first is told in the metadata. Such receivers get an issuer of their own, so that
+	// what one needs never changes what others see (LEG-26). Empty: SSF 1.0.
 	Legacy []string
 	// KeysMaxAge is the max-age of the JWKS. 0: 5 minutes.
 	KeysMaxAge time.Duration
@@ -172,7 +179,7 @@ func (c *Config) prepare() error {
 		c.Vocabulary = receipt.Default()
 	}
 	if c.Schemes == nil {
-		c.Schemes = []string{"urn:ietf:rfc:6750"}
+		c.Schemes = []string{stream.OAuth2URN, "urn:ietf:rfc:6750"}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

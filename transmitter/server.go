@@ -1,6 +1,7 @@
 package transmitter
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,19 +25,29 @@ import (
 const (
 	pathKeys     = "/jwks.json"
 	pathStreams  = "/ssf/streams"
+	pathPoll     = "/poll" // below a stream: <issuer>/ssf/streams/<stream_id>/poll
 	pathStatus   = "/ssf/status"
 	pathVerify   = "/ssf/verify"
+	pathAdd      = "/ssf/subjects/add"
+	pathRemove   = "/ssf/subjects/remove"
 	pathReceipts = "/ssf/receipts"
 )
 
-// Server is the stream API as http.Handler: discovery (SSF 1.0 §7), keys, configuration, status and
-// verification (§8.1), and the receipt endpoint (receipts design §6.2).
+// Server is the stream API as http.Handler: discovery (SSF 1.0 §7), keys, configuration, status, subjects and
+// verification (§8.1), polls (RFC 8936), and the receipt endpoint (receipts design §6.2).
 type Server struct {
 	t        *Transmitter
 	cfg      *Config
+	shapes   []*shape // what is served; the first is what a caller of no known shape speaks
 	routes   map[string]route
+	polls    string // the path before the stream_id of a poll
 	metadata []byte
 	ours     receipt.Settings // as in the metadata, with our audience
+	activity activity
+	greetings greetings
+	offers   offers
+	tokens   tokenCache
+	large    chan struct{} // large poll bodies being read
 
 	mu       sync.Mutex
 	verified map[int64]time.Time   // last accepted verification request, by stream key
@@ -46,7 +57,17 @@ type Server struct {
 type route map[string]http.HandlerFunc // by method
 
 func newServer(t *Transmitter) (*Server, error) {
-	s := &Server{t: t, cfg: t.cfg, verified: map[int64]time.Time{}, remote: map[string]set.KeySet{}}
+	s := &Server{t: t, cfg: t.cfg, verified: map[int64]time.Time{}, remote: map[string]set.KeySet{}, large: make(chan struct{}, largeBodies)}
+	for _, name := range s.cfg.Legacy {
+		sh := shapeNamed(name)
+		if sh == nil || sh == final {
+			return nil, fmt.Errorf("transmitter: there is no older shape %q", name)
+		}
+		s.shapes = append(s.shapes, sh)
+	}
+	if len(s.shapes) == 0 {
+		s.shapes = []*shape{final}
+	}
 	if err := s.describe(); err != nil {
 		return nil, err
 	}
@@ -57,15 +78,24 @@ func newServer(t *Transmitter) (*Server, error) {
 	inserted, _ := url.Parse(known)
 	issuer, _ := url.Parse(s.cfg.base())
 	at := func(p string) string { return issuer.Path + p }
-	discovery := route{http.MethodGet: s.serve(func() []byte { return s.metadata }, 5*time.Minute)}
+	s.polls = at(pathStreams) + "/"
 	s.routes = map[string]route{
-		inserted.Path:            discovery, // TX-1
-		at(stream.WellKnownPath): discovery, // TX-26: also where it is appended
-		at(pathKeys):             {http.MethodGet: s.serve(func() []byte { return s.t.keys().jwks }, s.cfg.KeysMaxAge)},
-		at(pathStreams):          {http.MethodPost: s.create, http.MethodGet: s.readStreams, http.MethodPatch: s.patch, http.MethodPut: s.put, http.MethodDelete: s.remove},
-		at(pathStatus):           {http.MethodGet: s.readStatus, http.MethodPost: s.setStatus},
-		at(pathVerify):           {http.MethodPost: s.verify},
+		at(pathKeys):   {http.MethodGet: s.serve(func() []byte { return s.t.keys().jwks }, s.cfg.KeysMaxAge)},
+		at(pathStatus): {http.MethodGet: s.readStatus, http.MethodPost: s.setStatus},
+		at(pathVerify): {http.MethodPost: s.verify},
+		at(pathAdd):    {http.MethodPost: s.addSubject},
+		at(pathRemove): {http.MethodPost: s.removeSubject},
 	}
+	discovery := route{http.MethodGet: s.serve(func() []byte { return s.metadata }, 5*time.Minute)}
+	for _, path := range s.shapes[0].wellKnown {
+		s.routes[path+strings.TrimPrefix(inserted.Path, stream.WellKnownPath)] = discovery // TX-1
+		s.routes[at(path)] = discovery                                                     // TX-26: also where it is appended
+	}
+	streams := route{http.MethodPost: s.create, http.MethodGet: s.readStreams, http.MethodDelete: s.remove}
+	if s.shapes[0].updates {
+		streams[http.MethodPatch], streams[http.MethodPut] = s.patch, s.put
+	}
+	s.routes[at(pathStreams)] = streams
 	if s.cfg.Receipts != nil {
 		s.routes[at(pathReceipts)] = route{http.MethodPost: s.takeReceipt}
 	}
@@ -78,11 +108,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store") // TX-42
 	h.Set("X-Content-Type-Options", "nosniff")
 	rt, ok := s.routes[r.URL.Path]
+	if id, is := s.polled(r.URL.Path); is {
+		rt, ok = route{http.MethodPost: func(w http.ResponseWriter, r *http.Request) { s.poll(w, r, id) }}, true
+	}
 	if !ok {
 		refuse(w, http.StatusNotFound, "not_found", "there is nothing at this address")
 		return
 	}
 	method := r.Method
+	if method == http.MethodOptions {
+		h.Set("Allow", allow(rt))
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
@@ -103,59 +141,6 @@ func allow(rt route) string {
 		}
 	}
 	return strings.Join(out, ", ")
-}
-
-// describe makes the metadata, of what is really there (TX-27), and the key set.
-func (s *Server) describe() error {
-	c, base := s.cfg, s.cfg.base()
-	md := stream.Metadata{
-		SpecVersion:              stream.SpecVersion, // IOP-4
-		Issuer:                   c.Issuer,
-		JWKSURI:                  base + pathKeys,
-		DeliveryMethodsSupported: []string{stream.PushMethod},
-		ConfigurationEndpoint:    base + pathStreams,
-		StatusEndpoint:           base + pathStatus,
-		VerificationEndpoint:     base + pathVerify,
-		DefaultSubjects:          stream.DefaultAll,
-	}
-	for _, urn := range c.Schemes {
-		md.AuthorizationSchemes = append(md.AuthorizationSchemes, stream.AuthorizationScheme{SpecURN: urn})
-	}
-	if c.Receipts != nil {
-		ours := *c.Receipts
-		ours.Endpoint = base + pathReceipts
-		ours.DeliveryMethods = []string{receipt.DeliveryPush}
-		ours.Status, ours.ReceiptAudience = "", ""
-		if err := ours.CheckMetadata(); err != nil {
-			return fmt.Errorf("transmitter: receipts: %w", err)
-		}
-		raw, err := ours.Marshal()
-		if err != nil {
-			return err
-		}
-		md.Extra = map[string]json.RawMessage{c.Vocabulary.Settings: raw}
-		s.ours = ours
-		s.ours.ReceiptAudience = c.Issuer
-	}
-	var err error
-	if s.metadata, err = json.Marshal(md); err != nil {
-		return err
-	}
-	return nil
-}
-
-// serve answers with a public document.
-func (s *Server) serve(document func() []byte, maxAge time.Duration) http.HandlerFunc {
-	age := "public, max-age=" + strconv.Itoa(int(maxAge.Seconds()))
-	return func(w http.ResponseWriter, r *http.Request) {
-		body := document()
-		w.Header().Set("Cache-Control", age) // TX-31
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		if r.Method != http.MethodHead {
-			_, _ = w.Write(body)
-		}
-	}
 }
 
 // caller finds out who calls, and answers 401 where nobody can be made out (TX-35, RFC 6750 §3).
@@ -187,6 +172,41 @@ func allowed(w http.ResponseWriter, c Caller, scopes ...string) bool {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="ssf", error="insufficient_scope", scope="`+scopes[0]+`"`) // AZ-4
 	refuse(w, http.StatusForbidden, "access_denied", "the token lacks the scope "+scopes[0])
 	return false
+}
+
+// shape is what a caller speaks.
+func (s *Server) shape(c Caller) *shape {
+	for _, sh := range s.shapes {
+		if sh.name == c.Shape {
+			return sh
+		}
+	}
+	return s.shapes[0]
+}
+
+// owned is the one way from a stream_id to a stream: it must be the caller's, and one that is not answers as one that
+// never was (TX-33, TX-37). An empty id means the only stream of a receiver, for shapes where it has one (LEG-3, LEG-23).
+// What comes this far is activity of the receiver (TX-54).
+func (s *Server) owned(ctx context.Context, c Caller, id string) (*Stream, error) {
+	if id == "" {
+		if !s.shape(c).single {
+			return nil, bad("stream_id is missing") // TX-40
+		}
+		all, err := s.cfg.Store.Streams(ctx, c.Receiver)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 {
+			return nil, ErrNotFound
+		}
+		s.t.active(&all[0])
+		return &all[0], nil
+	}
+	st, err := s.cfg.Store.Stream(ctx, c.Receiver, id)
+	if err == nil {
+		s.t.active(st)
+	}
+	return st, err
 }
 
 // body reads a management body into v, and answers 400, 413 or 415 where it cannot be. The media type is not looked
@@ -262,6 +282,10 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 		refuse(w, http.StatusNotFound, "not_found", "there is no such stream")
 	case errors.Is(err, ErrConflict):
 		refuse(w, http.StatusConflict, "conflict", "there is a stream already, and only one is allowed; read it with GET") // TX-66
+	case errors.Is(err, ErrTooMany):
+		refuse(w, http.StatusBadRequest, stream.InvalidRequest, "the stream has as many subjects on its list as it may have")
+	case errors.Is(err, ErrDisabled):
+		refuse(w, http.StatusBadRequest, stream.InvalidRequest, "the stream is disabled: nothing is sent on it")
 	case errors.Is(err, ErrBusy):
 		unavailable(w)
 	default:
@@ -274,6 +298,9 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 type badRequest struct{ text string }
 
 func (b *badRequest) Error() string { return b.text }
+
+// Is makes it ErrInvalid for callers of the methods.
+func (b *badRequest) Is(target error) bool { return target == ErrInvalid }
 
 func bad(format string, args ...any) error { return &badRequest{fmt.Sprintf(format, args...)} }
 

@@ -1,16 +1,17 @@
 package transmitter
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
 
-	"countersign/event/ssf"
-	"countersign/internal/strictjson"
-	"countersign/set"
 	"countersign/stream"
 	"countersign/subject"
 )
+
+// maxState bounds the state of a verification request, in octets.
+const maxState = 4096
 
 // readStatus answers GET on the status endpoint, SSF 1.0 §8.1.2.1.
 func (s *Server) readStatus(w http.ResponseWriter, r *http.Request) {
@@ -18,15 +19,11 @@ func (s *Server) readStatus(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	id, present, ok := streamID(w, r)
+	id, _, ok := streamID(w, r)
 	if !ok {
 		return
 	}
-	if !present {
-		s.failed(w, r, bad("stream_id is missing"))
-		return
-	}
-	st, err := s.cfg.Store.Stream(r.Context(), c.Receiver, id)
+	st, err := s.owned(r.Context(), c, id) // TX-97
 	if err != nil {
 		s.failed(w, r, err)
 		return
@@ -44,21 +41,34 @@ func (s *Server) setStatus(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var want stream.Status
-	if _, ok := s.body(w, r, &want); !ok {
+	data, ok := s.body(w, r, &want)
+	if !ok {
 		return
 	}
-	if err := want.Validate(); err != nil {
+	if err := want.Validate(); err != nil && (want.StreamID != "" || !s.shape(c).single) {
 		invalid(w, err)
 		return
 	}
-	if _, err := s.cfg.Store.Stream(r.Context(), c.Receiver, want.StreamID); err != nil {
+	st, err := s.owned(r.Context(), c, want.StreamID)
+	if err != nil {
 		s.failed(w, r, err)
 		return
+	}
+	if s.shape(c).single {
+		want.StreamID = st.ID
+		if err := want.Validate(); err != nil {
+			invalid(w, err)
+			return
+		}
 	}
 	if !allowed(w, c, ScopeManage) {
 		return
 	}
-	st, err := s.cfg.Store.UpdateStream(r.Context(), c.Receiver, want.StreamID, func(st *Stream) error {
+	if s.shape(c).single && present(data, "subject") {
+		s.setSubjectStatus(w, r, st, want.Status, data)
+		return
+	}
+	st, err = s.cfg.Store.UpdateStream(r.Context(), c.Receiver, st.ID, func(st *Stream) error {
 		st.Status, st.Reason, st.Updated = want.Status, cut(want.Reason, maxReason), At(s.cfg.Now())
 		return nil
 	})
@@ -66,8 +76,34 @@ func (s *Server) setStatus(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.changed(r.Context())
+	s.t.adjust(r.Context(), st.Key) // in force when the answer leaves (TX-104, TX-106)
 	reply(w, http.StatusOK, stream.Status{StreamID: st.ID, Status: st.Status, Reason: st.Reason})
+}
+
+// setSubjectStatus sets the status of one subject, which SSE ID1 §7.1.1 has and SSF 1.0 has not: it is put on the list
+// of the stream or taken off (LEG-6).
+func (s *Server) setSubjectStatus(w http.ResponseWriter, r *http.Request, st *Stream, status string, data []byte) {
+	var in struct {
+		Subject json.RawMessage `json:"subject"`
+	}
+	_ = json.Unmarshal(data, &in)
+	sub, err := subject.Parse(in.Subject)
+	switch {
+	case err != nil:
+		invalid(w, err)
+		return
+	case status == Paused:
+		s.failed(w, r, bad("a single subject is enabled or disabled; it cannot be paused"))
+		return
+	}
+	if err := s.t.listSubject(r.Context(), st, sub, status == Enabled, true); err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	reply(w, http.StatusOK, struct {
+		Status  string          `json:"status"`
+		Subject json.RawMessage `json:"subject"`
+	}{status, in.Subject})
 }
 
 // verify answers POST on the verification endpoint, SSF 1.0 §8.1.4.2: one event for each request, sent as soon as
@@ -81,11 +117,11 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 	if _, ok := s.body(w, r, &want); !ok {
 		return
 	}
-	if want.StreamID == "" {
-		s.failed(w, r, bad("stream_id is missing"))
+	if len(want.State) > maxState {
+		s.failed(w, r, bad("state is longer than %d octets", maxState))
 		return
 	}
-	st, err := s.cfg.Store.Stream(r.Context(), c.Receiver, want.StreamID)
+	st, err := s.owned(r.Context(), c, want.StreamID)
 	if err != nil {
 		s.failed(w, r, err)
 		return
@@ -94,69 +130,44 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if st.Status == Disabled {
-		s.failed(w, r, bad("the stream is disabled: nothing is sent on it"))
+		s.failed(w, r, ErrDisabled)
 		return
 	}
-	if wait := s.tooSoon(st.Key); wait > 0 {
+	if wait := s.tooSoon(st); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 		refuse(w, http.StatusTooManyRequests, "too_many_requests", "verification was requested less than min_verification_interval ago") // TX-125
 		return
 	}
-	out, err := s.verification(st, want.State)
-	if err == nil {
-		err = s.cfg.Store.Enqueue(r.Context(), out)
-	}
-	if err == nil && out.Rows[0].Seq == 0 { // stopped or deleted since it was read
-		err = ErrNotFound
-	}
-	if err != nil {
+	if err := s.t.verify(r.Context(), st, want.State); err != nil {
 		s.forgive(st.Key)
 		s.failed(w, r, err)
 		return
 	}
-	s.t.Notify(out)
-	w.WriteHeader(http.StatusNoContent)
-}
-
-// verification makes the event, SSF 1.0 §8.1.4.1: about the stream itself, with the state as it came.
-func (s *Server) verification(st *Stream, state string) (*Outgoing, error) {
-	signer, err := s.t.keys().signer(st.Algorithm)
-	if err != nil {
-		return nil, err
-	}
-	about := subject.Opaque(st.ID) // TX-129
-	payload := []byte("{}")
-	if state != "" { // never "state": null (TX-134)
-		payload = append(strictjson.AppendString([]byte(`{"state":`), state), '}')
-	}
-	return &Outgoing{
-		Event: Event{Type: ssf.VerificationURI, Subject: about.Key(), Body: Body("", 0, about.Raw(), ssf.VerificationURI, payload)},
-		Rows: []Row{{Stream: st.Key, StreamID: st.ID, JTI: set.NewID(), IssuedAt: s.cfg.Now().Unix(),
-			KeyID: signer.KeyID(), Algorithm: string(signer.Algorithm())}},
-	}, nil
+	w.WriteHeader(http.StatusNoContent) // the event is kept (TX-126)
 }
 
 // tooSoon counts an accepted request, and says how long to wait where the last one is too fresh (P-72).
-func (s *Server) tooSoon(key int64) time.Duration {
-	if s.cfg.MinVerification <= 0 {
+func (s *Server) tooSoon(st *Stream) time.Duration {
+	least := time.Duration(s.interval(st)) * time.Second
+	if least <= 0 {
 		return 0
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.cfg.Now()
-	if last, ok := s.verified[key]; ok {
-		if wait := s.cfg.MinVerification - now.Sub(last); wait > 0 {
+	if next, ok := s.verified[st.Key]; ok {
+		if wait := next.Sub(now); wait > 0 {
 			return wait
 		}
 	}
 	if len(s.verified) > 1000 {
-		for k, last := range s.verified {
-			if now.Sub(last) > s.cfg.MinVerification {
-				delete(s.verified, k)
+		for key, next := range s.verified {
+			if !next.After(now) {
+				delete(s.verified, key)
 			}
 		}
 	}
-	s.verified[key] = now
+	s.verified[st.Key] = now.Add(least)
 	return 0
 }
 
@@ -166,3 +177,4 @@ func (s *Server) forgive(key int64) {
 	defer s.mu.Unlock()
 	delete(s.verified, key)
 }
+

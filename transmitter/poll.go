@@ -1,0 +1,330 @@
+package transmitter
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"countersign/internal/strictjson"
+	"countersign/stream"
+)
+
+// Limits of polls that are judgment and not settings.
+const (
+	maxPollBody = 16 << 20         // octets of a request: room for more than 100,000 acks
+	smallBody   = 64 << 10         // octets that are read without asking whether there is room for a large body
+	largeBodies = 4                // large bodies being read at once
+	pollSize    = 1 << 20          // octets of SETs in one answer, after which no more are added
+	again       = 5 * time.Second  // a held poll is not answered by SETs alone that were offered so lately
+	stoppedWait = 5 * time.Second  // how long a poll of a stream is held that transmits nothing
+	writeTime   = 15 * time.Second // for the answer of a held poll
+)
+
+// pollRequest is the body of a poll, RFC 8936 §2.2.
+type pollRequest struct {
+	max     int // -1: no limit was given
+	now     bool
+	acks    []string
+	refused []Refusal
+}
+
+// parsePoll reads a body. Members that it does not know are ignored (TX-192), and null is the same as absent, since
+// that is what empty lists of some clients look like. {} is a valid request (TX-177).
+func parsePoll(data []byte) (*pollRequest, error) {
+	if err := strictjson.Check(data, strictjson.Limits{Bytes: maxPollBody}); err != nil {
+		return nil, err
+	}
+	members, err := strictjson.Object(data)
+	if err != nil {
+		return nil, bad("it is not an object")
+	}
+	q := &pollRequest{max: -1}
+	for _, m := range members {
+		if string(m.Value) == "null" {
+			continue
+		}
+		switch m.Name {
+		case "maxEvents":
+			n, err := strconv.ParseUint(string(m.Value), 10, 64)
+			switch {
+			case errors.Is(err, strconv.ErrRange):
+				n = 1 << 30
+			case err != nil:
+				return nil, bad("maxEvents is not a whole number of 0 or more")
+			}
+			q.max = int(min(n, 1<<30))
+		case "returnImmediately":
+			switch string(m.Value) {
+			case "true":
+				q.now = true
+			case "false":
+			default:
+				return nil, bad("returnImmediately is neither true nor false")
+			}
+		case "ack":
+			items, err := strictjson.Elements(m.Value)
+			if err != nil {
+				return nil, bad("ack is not an array")
+			}
+			q.acks = make([]string, 0, len(items))
+			for _, item := range items {
+				jti, err := strictjson.String(item)
+				if err != nil {
+					return nil, bad("ack is not an array of strings")
+				}
+				q.acks = append(q.acks, jti)
+			}
+		case "setErrs":
+			if q.refused, err = parseRefusals(m.Value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return q, nil
+}
+
+// parseRefusals reads setErrs: by jti, what was wrong with the SET (RFC 8936 §2.4).
+func parseRefusals(raw []byte) ([]Refusal, error) {
+	members, err := strictjson.Object(raw)
+	if err != nil {
+		return nil, bad("setErrs is not an object")
+	}
+	out := make([]Refusal, 0, len(members))
+	for _, m := range members {
+		parts, err := strictjson.Object(m.Value)
+		if err != nil {
+			return nil, bad("a member of setErrs is not an object")
+		}
+		r := Refusal{JTI: m.Name}
+		for _, p := range parts {
+			into := map[string]*string{"err": &r.Err, "description": &r.Description}[p.Name]
+			if into == nil || p.Name == "description" && string(p.Value) == "null" {
+				continue
+			}
+			text, err := strictjson.String(p.Value)
+			if err != nil {
+				return nil, bad("%s in setErrs is not a string", p.Name)
+			}
+			*into = cut(printable(text), maxReason)
+		}
+		if r.Err == "" {
+			return nil, bad("a member of setErrs has no err")
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// polled takes the stream_id out of the path of a poll.
+func (s *Server) polled(path string) (id string, ok bool) {
+	rest, ok := strings.CutPrefix(path, s.polls)
+	if !ok {
+		return "", false
+	}
+	id, ok = strings.CutSuffix(rest, pathPoll)
+	return id, ok && id != "" && !strings.Contains(id, "/")
+}
+
+// poll answers POST at the poll address of a stream, RFC 8936 §2: it keeps what was acknowledged, then gives what waits,
+// and holds the request while nothing does.
+//
+// SETs stay until they are acknowledged or refused, and are offered again in every poll until then, with the same bytes.
+// So that a receiver that does not acknowledge cannot run in circles, a poll that may be held is not answered by
+// SETs alone that were offered within the last five seconds. A stream that is paused or disabled gives no SETs but the
+// last word about that, takes acknowledgements all the same (TX-110), and holds polls for five seconds at most. Polls
+// beyond Config.PollParked and PollParkedStream are answered with 429.
+func (s *Server) poll(w http.ResponseWriter, r *http.Request, id string) {
+	c, ok := s.caller(w, r)
+	if !ok {
+		return
+	}
+	q, ok := s.pollBody(w, r)
+	if !ok {
+		return
+	}
+	st, err := s.owned(r.Context(), c, id)
+	if err == nil && st.Method != stream.PollMethod {
+		err = bad("this stream is delivered by push")
+	}
+	if err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	if !allowed(w, c, ScopeRead) { // TX-192
+		return
+	}
+	if len(q.acks)+len(q.refused) > 0 { // before SETs are chosen (TX-187)
+		if err := s.acknowledge(r.Context(), st, q); err != nil {
+			s.failed(w, r, err)
+			return
+		}
+	}
+	q.acks, q.refused = nil, nil // not kept while the poll is held
+	s.offer(w, r, c, st.ID, q)
+}
+
+// pollBody reads the body of a poll. Of those that are larger than management bodies only a few are read at once.
+func (s *Server) pollBody(w http.ResponseWriter, r *http.Request) (*pollRequest, bool) {
+	if r.ContentLength > smallBody || r.ContentLength < 0 {
+		select {
+		case s.large <- struct{}{}:
+			defer func() { <-s.large }()
+		default:
+			unavailable(w)
+			return nil, false
+		}
+	}
+	data, ok := s.bytes(w, r, maxPollBody)
+	if !ok {
+		return nil, false
+	}
+	q, err := parsePoll(data)
+	if err != nil {
+		invalid(w, err)
+		return nil, false
+	}
+	return q, true
+}
+
+// acknowledge ends the delivery of what the receiver has, and of what it refuses (TX-182).
+func (s *Server) acknowledge(ctx context.Context, st *Stream, q *pollRequest) error {
+	at := s.cfg.Now()
+	if _, err := s.cfg.Store.Acknowledge(ctx, st.Key, q.acks, q.refused, At(at)); err != nil {
+		return err
+	}
+	s.offers.settled(s, st, q, at)
+	return nil
+}
+
+// offer answers a poll by what waits, or holds it until something does.
+func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller, id string, q *pollRequest) {
+	ctx := r.Context()
+	begun := time.Now()
+	hold := or(s.cfg.PollWait, 30*time.Second)
+	held := false
+	var resumed func()
+	resume := func() {
+		if resumed != nil {
+			resumed()
+			resumed = nil
+		}
+	}
+	defer resume()
+	for {
+		st, err := s.cfg.Store.Stream(ctx, c.Receiver, id)
+		if err == nil && held { // who is answered must still be somebody who may be
+			_, err = s.cfg.Caller(r)
+		}
+		if err != nil {
+			s.endPoll(w, r, err)
+			return
+		}
+		wait := hold
+		if st.Status != Enabled {
+			wait = min(wait, stoppedWait)
+		}
+		left := wait - time.Since(begun)
+		may := !q.now && q.max != 0 && left > 0 && (st.Status == Enabled || !held) // a stop ends held polls (TX-190)
+		var woken <-chan struct{}
+		leave := func() {}
+		room := true
+		if may { // before the store is read, or a row that comes between would be missed
+			if woken, leave, room = s.t.wait(st.Key); !room {
+				may = false
+			}
+		}
+		a, err := s.choose(ctx, st, q, may)
+		switch {
+		case err != nil:
+			leave()
+			s.endPoll(w, r, err)
+			return
+		case a.empty() && !room && !s.t.stopping():
+			leave()
+			w.Header().Set("Retry-After", "1")
+			refuse(w, http.StatusTooManyRequests, "too_many_requests", "too many polls are held already")
+			return
+		case !may || !a.empty():
+			leave()
+			s.give(w, st, a)
+			return
+		}
+		if !held {
+			held = true
+			patience(w, left)
+			if s.cfg.Held != nil {
+				resumed = s.cfg.Held(r)
+			}
+		}
+		if a.again > 0 {
+			left = min(left, a.again)
+		}
+		timer := time.NewTimer(left)
+		select {
+		case <-woken:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		leave()
+		if ctx.Err() != nil {
+			return // nobody is there any more
+		}
+	}
+}
+
+// endPoll answers a poll that cannot go on.
+func (s *Server) endPoll(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, ErrBadCredentials) || errors.Is(err, ErrNoCredentials) {
+		s.caller(w, r)
+		return
+	}
+	s.failed(w, r, err)
+}
+
+// patience lets a held poll outlast the time limits that the http.Server has for short requests (P-98). The body is
+// read; without this the limit on reading would end the request.
+func patience(w http.ResponseWriter, wait time.Duration) {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{})
+	_ = rc.SetWriteDeadline(time.Now().Add(wait + writeTime))
+}
+
+// stopping reports whether held polls end because the transmitter does.
+func (t *Transmitter) stopping() bool {
+	t.parked.mu.Lock()
+	defer t.parked.mu.Unlock()
+	return t.parked.closed
+}
+
+// give writes an answer, RFC 8936 §2.3.
+func (s *Server) give(w http.ResponseWriter, st *Stream, a *selection) {
+	if now := s.t.streams.Load(); now != nil { // a stop is in force once its 200 left, also for this answer
+		if cur := now.byKey[st.Key]; cur != nil && cur.Generation >= st.Generation && cur.Status != Enabled {
+			a.keepParting()
+		}
+	}
+	b := []byte(`{"sets":{`) // never missing (P-99)
+	for i, set := range a.sets {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strictjson.AppendString(b, set.item.JTI)
+		b = append(b, `:"`...)
+		b = append(append(b, set.token...), '"')
+	}
+	b = append(b, '}')
+	if a.more { // left out where it would be false (TX-191)
+		b = append(b, `,"moreAvailable":true`...)
+	}
+	b = append(b, '}')
+	s.offers.made(st, a, s.cfg.Now())
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(b)
+}
+
