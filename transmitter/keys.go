@@ -92,12 +92,105 @@ func (t *Transmitter) KeysInUse(ctx context.Context) (map[string]int64, error) {
 	return t.cfg.Store.KeysInUse(ctx)
 }
 
-// Reissue is for a key that must not sign any more: it gives every row of kid, waiting and set aside, a new jti, the
-// time of now and a current key, and orders a new signing input with it. The kid must not be the current one of an
-// algorithm: SetKeys first. It gives how many rows it changed, also beside an error.
-func (t *Transmitter) Reissue(ctx context.Context, kid string) (int, error) {
-	return 0, errors.ErrUnsupported
+// current gives the algorithm that a kid signs new rows of, or "".
+func (r *keyring) current(kid string) set.Algorithm {
+	done := map[set.Algorithm]bool{}
+	for _, s := range r.signers {
+		if done[s.Algorithm()] {
+			continue
+		}
+		if s.KeyID() == kid {
+			return s.Algorithm()
+		}
+		done[s.Algorithm()] = true
+	}
+	return ""
 }
 
-// rekeyed wakes the streams that stand still because their key was missing.
-func (p *Pump) rekeyed() {}
+// Reissue is for a key that must not sign any more: it gives every row of kid, waiting and set aside, a new jti, the
+// time of now and a current key, and orders a new signing input with it. What is in flight under the old one is sent
+// again under the new one, however it ends. SetKeys comes first: a key that signs what is new is refused. Nothing of the
+// kid is sent meanwhile. It gives how many rows it changed, also beside an error.
+func (t *Transmitter) Reissue(ctx context.Context, kid string) (int, error) {
+	if alg := t.keys().current(kid); alg != "" {
+		return 0, fmt.Errorf("transmitter: %q is the key that signs %s; replace it before its rows are reissued", kid, alg)
+	}
+	if _, err := t.current(ctx); err != nil { // replan looks at the streams
+		return 0, err
+	}
+	t.Pump.ban(kid)
+	defer t.Pump.unban(kid)
+	if err := t.Pump.settled(ctx); err != nil { // what was taken already was delivered
+		return 0, err
+	}
+	total := 0
+	for {
+		n, err := t.cfg.Store.Reissue(ctx, kid, reissueSize, t.replan)
+		total += n
+		if err != nil || n == 0 {
+			return total, err
+		}
+	}
+}
+
+const reissueSize = 256 // rows of one transaction
+
+// ban takes the rows of a kid out of memory, and those that come after them on their streams with them: they stay in
+// the store until unban.
+func (p *Pump) ban(kid string) {
+	of := func(e *entry) bool { return e.KeyID == kid }
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.banned[kid]++
+	for _, l := range p.lanes {
+		hit := slices.ContainsFunc(l.ring, of) || slices.ContainsFunc(l.held, of)
+		for _, e := range l.flying {
+			if of(e) {
+				e.moot, hit = true, true
+			}
+		}
+		if hit || l.reading {
+			p.drop(l, func(e *entry) bool { return l.reach == everything || of(e) })
+			l.epoch++
+			l.barred = true
+			p.look(l, 0)
+		}
+	}
+}
+
+// unban reads the streams again.
+func (p *Pump) unban(kid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.banned[kid]--; p.banned[kid] <= 0 {
+		delete(p.banned, kid)
+	}
+	if len(p.banned) > 0 {
+		return
+	}
+	for _, l := range p.lanes {
+		l.barred = false
+		p.look(l, 0)
+		p.retire(l)
+	}
+	p.freeKeyless()
+	p.schedule()
+	signal(p.sweeps)
+}
+
+// rekeyed tries the streams at once that stand still because a key was missing.
+func (p *Pump) rekeyed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.freeKeyless()
+	p.schedule()
+}
+
+func (p *Pump) freeKeyless() {
+	for key := range p.keyless {
+		p.settle(key, Trouble{})
+		if l := p.lane(key, everything); l != nil {
+			p.look(l, 0)
+		}
+	}
+}

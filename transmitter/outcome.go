@@ -8,6 +8,7 @@ import (
 // book notes an outcome; write takes it to the store. The row stays known until then, so that it is not sent again.
 func (p *Pump) book(o Outcome) {
 	p.outcomes = append(p.outcomes, o)
+	p.booked++
 	switch len(p.outcomes) {
 	case 1:
 		signal(p.acks)
@@ -72,22 +73,50 @@ func (p *Pump) flush(ctx context.Context) {
 				p.cfg.Log.WarnContext(ctx, "a back-off could not be kept", "error", err)
 			}
 		}
-		p.mu.Lock()
-		p.acking = 0
-		for _, o := range batch {
-			l := p.lanes[o.Stream]
-			if l == nil {
-				continue
-			}
-			if l.reading { // a read that began before may still bring the row
-				l.gone = append(l.gone, o.Seq)
-				continue
-			}
-			delete(l.known, o.Seq)
-			p.retire(l)
+		p.kept(batch)
+	}
+}
+
+// kept forgets rows that left the store.
+func (p *Pump) kept(batch []Outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.acking = 0
+	p.written += uint64(len(batch))
+	for _, o := range batch {
+		if p.parting { // Store.Parting, asked before, may still bring the row
+			p.parted[[2]int64{o.Stream, o.Seq}] = struct{}{}
 		}
-		p.schedule()
+		l := p.lanes[o.Stream]
+		if l == nil {
+			continue
+		}
+		if l.reading { // a read that began before may still bring the row
+			l.gone = append(l.gone, o.Seq)
+			continue
+		}
+		delete(l.known, o.Seq)
+		p.retire(l)
+	}
+	p.schedule()
+}
+
+// settled waits until every outcome that was booked before is in the store.
+func (p *Pump) settled(ctx context.Context) error {
+	p.mu.Lock()
+	booked := p.booked
+	p.mu.Unlock()
+	for {
+		p.mu.Lock()
+		done := !p.running || p.written >= booked
 		p.mu.Unlock()
+		if done {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		sleep(ctx, ackDelay)
 	}
 }
 
@@ -100,52 +129,9 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// nextProbe says how long until the next back-off ends; 0 where there is none.
-func (p *Pump) nextProbe() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := At(p.cfg.Now())
-	var first Micros
-	for _, tr := range p.trouble {
-		if tr.Next > now && (first == 0 || tr.Next < first) {
-			first = tr.Next
-		}
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
-	if first == 0 {
-		return 0
-	}
-	return time.Duration(first-now)*time.Microsecond + time.Microsecond
-}
-
-// probe wakes the streams whose back-off ended since it was called last.
-func (p *Pump) probe() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := At(p.cfg.Now())
-	for key, tr := range p.trouble {
-		if tr.Next > p.probed && tr.Next <= now {
-			if l := p.lane(key); l != nil {
-				if len(l.known) == 0 {
-					p.look(l, 0)
-				}
-				p.arm(l)
-			}
-		}
-	}
-	p.probed = now
-	p.schedule()
-}
-
-// Troubled gives the streams whose delivery is failing, by stream_id.
-func (p *Pump) Troubled() map[string]Trouble {
-	snap := p.t.streams.Load()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := make(map[string]Trouble, len(p.trouble))
-	for key, tr := range p.trouble {
-		if s := snap.byKey[key]; s != nil {
-			out[s.ID] = tr
-		}
-	}
-	return out
 }

@@ -49,11 +49,63 @@ func (t *Transmitter) wait(stream int64) (woken <-chan struct{}, leave func(), o
 
 // wake lets the held polls of a stream go on.
 func (t *Transmitter) wake(stream int64) {
-	p := &t.parked
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	t.parked.mu.Lock()
+	defer t.parked.mu.Unlock()
+	t.parked.wake(stream)
+}
+
+func (p *parked) wake(stream int64) {
 	if l := p.streams[stream]; l != nil {
 		close(l.woken)
 		l.woken = make(chan struct{})
 	}
+}
+
+// wakeWaiting lets the polls of enabled streams go on that have rows: another process may have written them.
+func (t *Transmitter) wakeWaiting(keys []int64) {
+	snap := t.streams.Load()
+	t.parked.mu.Lock()
+	defer t.parked.mu.Unlock()
+	if t.parked.count == 0 || snap == nil {
+		return
+	}
+	for _, key := range keys {
+		if s := snap.byKey[key]; s == nil || s.Status == Enabled { // while it is paused, rows wait for nobody
+			t.parked.wake(key)
+		}
+	}
+}
+
+// wakeChanged lets the polls of streams go on that changed or are gone.
+func (t *Transmitter) wakeChanged(old, now *snapshot) {
+	t.parked.mu.Lock()
+	defer t.parked.mu.Unlock()
+	for key := range t.parked.streams {
+		s := now.byKey[key]
+		if s == nil || old == nil || old.byKey[key] == nil || old.byKey[key].Generation != s.Generation {
+			t.parked.wake(key)
+		}
+	}
+}
+
+// unpark sets whether polls are held at all, and lets them all go on where they are not.
+func (t *Transmitter) unpark(closed bool) {
+	t.parked.mu.Lock()
+	defer t.parked.mu.Unlock()
+	t.parked.closed = closed
+	if closed {
+		for key := range t.parked.streams {
+			t.parked.wake(key)
+		}
+	}
+}
+
+// held says how many polls of a stream are held.
+func (p *parked) held(stream int64) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.streams[stream]; l != nil {
+		return l.count
+	}
+	return 0
 }
