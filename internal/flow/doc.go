@@ -10,7 +10,8 @@
 //
 //	room       begins with            ends with, in one transaction            job that follows
 //	ingest     bytes of a SET, JSON   replay row, signal                       process
-//	process    job process            decision, actions, or "unresolved"       act for each action; cut
+//	process    job process            decision, actions, what is transmitted,  act for each action; cut
+//	                                  or "unresolved"
 //	act        job act                attempt (before sending), then outcome   act again when due; cut
 //	emit       job cut                receipt with its fixed signing input     send
 //	emit       job send               accepted, a later try, or dead letter    –

@@ -2,10 +2,12 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"countersign/internal/hub"
 	"countersign/internal/store"
+	"countersign/transmitter"
 )
 
 // Signals is what the processor needs of the store.
@@ -27,6 +29,8 @@ type Judgement struct {
 	Charges    []store.Charge
 	// CutAt is when the first receipt of an order is due though work is open or nobody is known yet; 0: not before the end.
 	CutAt hub.Micros
+	// Out is what policies transmit, kept together with the decision.
+	Out []*transmitter.Outgoing
 }
 
 // Processor takes a kept signal to its decision, or leaves it visibly unresolved (design §2.2).
@@ -36,6 +40,10 @@ type Processor struct {
 	Judge func(ctx context.Context, sig *hub.Signal) (*Judgement, error)
 	// Decided is called after the commit with the actions and their claimed jobs.
 	Decided func(sig *hub.Signal, actions []*hub.Action, jobs []hub.Job)
+	// Transmitted is called after the commit with what the decision put into the outbox. Nil: nothing.
+	Transmitted func(sig *hub.Signal, out []*transmitter.Outgoing)
+	// Stale is called where streams changed since the judgement was made, so that the next one sees them. Nil: nothing.
+	Stale func(ctx context.Context, tenant string) error
 	// Waiting is called after an unresolved signal was written down. Nil: nothing.
 	Waiting func(sig *hub.Signal)
 }
@@ -51,6 +59,15 @@ func (p *Processor) Do(ctx context.Context, w *Work) (time.Duration, error) {
 	}
 	for try := 1; ; try++ {
 		err := p.judge(ctx, w, sig)
+		// A stream was made or changed between our look and our write: match again.
+		if errors.Is(err, transmitter.ErrStale) && try < retries {
+			if p.Stale != nil {
+				if err := p.Stale(ctx, sig.Tenant); err != nil {
+					return 0, err
+				}
+			}
+			continue
+		}
 		// Another person took the last place under a limit between our look and our write: look again.
 		if hub.CodeOf(err) == hub.Limited && err != nil && try < retries {
 			continue
@@ -84,9 +101,12 @@ func (p *Processor) judge(ctx context.Context, w *Work, sig *hub.Signal) error {
 		return nil
 	}
 	sig.IdentityName, sig.Misses, sig.Reason = j.Identity, j.Misses, ""
-	jobs, err := p.Store.Decide(ctx, sig, j.Decision, j.Actions, &w.Job, store.DecideOptions{Charges: j.Charges, CutAt: j.CutAt})
+	jobs, err := p.Store.Decide(ctx, sig, j.Decision, j.Actions, &w.Job, store.DecideOptions{Charges: j.Charges, CutAt: j.CutAt, Out: j.Out})
 	if err != nil {
 		return err
+	}
+	if p.Transmitted != nil && len(j.Out) > 0 {
+		p.Transmitted(sig, j.Out)
 	}
 	if p.Decided != nil {
 		p.Decided(sig, j.Actions, jobs)

@@ -90,14 +90,14 @@ func (s *Server) build() {
 		Again: func(job *hub.Job) { s.belt.Take(flow.Work{Job: *job}) },
 		Transmitter: func(tenant string) ingest.Transmitter {
 			if t := s.of(tenant); t != nil {
-				return t.streams
+				return outbox{t.streams, &t.told}
 			}
 			return nil
 		},
 		Issuer: s.issuerOf,
 		Full:   func() bool { return s.belt.Waiting("process") > backlog },
 	})
-	process := &flow.Processor{Store: s.store, Judge: s.judge, Decided: s.decided}
+	process := &flow.Processor{Store: s.store, Judge: s.judge, Decided: s.decided, Transmitted: s.transmitted, Stale: s.stale}
 	s.belt = flow.NewBelt(flow.Config{Jobs: s.store, Log: s.log, Steps: []flow.Step{
 		{Kind: "process", Limit: 64, Do: process.Do},
 		{Kind: "act", Limit: 512, PerKey: 16, Key: s.actKey, Do: s.act},

@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 
+	"countersign/internal/egress"
 	"countersign/internal/flow/decide"
 	"countersign/internal/hub"
 	"countersign/set"
@@ -14,18 +16,30 @@ import (
 
 // Check says what is wrong with the resources that the tenant would have, against each other, the packs and
 // the event types. Every fault is named; nil when there is none.
-func (s *Server) Check(_ context.Context, _ string, all []hub.Resource) error {
-	c := &checker{s: s, apps: map[string]bool{}, sources: map[string]bool{}}
+func (s *Server) Check(ctx context.Context, tenant string, all []hub.Resource) error {
+	c := &checker{s: s, ctx: ctx, tenant: tenant, apps: map[string]bool{}, sources: map[string]bool{}, streams: map[string]bool{}, tenants: map[string]bool{}, clients: map[string]*hub.Client{}}
 	for _, r := range all {
 		switch r.Kind {
 		case hub.KindApp:
 			c.apps[r.Name] = true
 		case hub.KindSource:
 			c.sources[r.Name] = true
+		case hub.KindStream:
+			c.streams[r.Name] = true
+		case hub.KindTenant:
+			c.tenants[r.Name] = true
+		case hub.KindClient:
+			spec := new(hub.Client)
+			if json.Unmarshal(r.Spec, spec) == nil {
+				c.clients[r.Name] = spec
+			}
 		}
 	}
 	for _, r := range all {
 		c.one(r)
+	}
+	if err := c.deleted(); err != nil {
+		return err
 	}
 	if len(c.faults) == 0 {
 		return nil
@@ -34,9 +48,16 @@ func (s *Server) Check(_ context.Context, _ string, all []hub.Resource) error {
 }
 
 type checker struct {
-	s             *Server
-	apps, sources map[string]bool
-	faults        []string
+	s       *Server
+	ctx     context.Context
+	tenant  string
+	apps    map[string]bool
+	sources map[string]bool
+	streams map[string]bool
+	tenants map[string]bool
+	clients map[string]*hub.Client
+	made    map[string]bool // ids of the tenant's streams, whoever made them; nil: not read yet
+	faults  []string
 }
 
 func (c *checker) say(r hub.Resource, text string) {
@@ -83,28 +104,30 @@ func (c *checker) one(r hub.Resource) {
 				c.say(r, "from: there is no source "+from)
 			}
 		}
-		for _, rule := range p.Then {
+		for i, rule := range p.Then {
 			c.places(r, "at", rule.At)
+			c.transmit(r, fmt.Sprintf("then[%d]", i), rule)
 		}
 	case hub.KindClient:
 		var cl hub.Client
-		if !read(&cl) {
-			return
+		if read(&cl) {
+			c.client(r, &cl)
 		}
-		for _, e := range cl.Events {
-			c.event(r, e)
+	case hub.KindStream:
+		var st hub.Stream
+		if read(&st) {
+			c.stream(r, &st)
+		}
+	case hub.KindTenant:
+		var t hub.Tenant
+		if read(&t) {
+			c.oneTenant(r, &t)
 		}
 	}
 }
 
 func (c *checker) source(r hub.Resource, src *hub.Source) {
-	u, err := url.Parse(src.Issuer)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		c.say(r, "issuer: must be a URL without query and fragment")
-	case u.Scheme != "https" && !(c.s.dev && u.Scheme == "http"):
-		c.say(r, "issuer: must begin with https://")
-	}
+	c.issuer(r, "issuer", src.Issuer)
 	if src.Stream != "create" && len(src.Audience) == 0 {
 		c.say(r, "audience: is needed with stream: none, since no stream's configuration says it")
 	}
@@ -125,6 +148,32 @@ func (c *checker) source(r hub.Resource, src *hub.Source) {
 	}
 	if src.Orders != nil {
 		c.places(r, "orders.at", src.Orders.At)
+	}
+}
+
+// issuer checks the name of a party that signs.
+func (c *checker) issuer(r hub.Resource, field, value string) {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		c.say(r, field+": must be a URL without query and fragment")
+	case u.Scheme != "https" && !(c.s.dev && u.Scheme == "http"):
+		c.say(r, field+": must begin with https://")
+	}
+}
+
+// address checks an address that we call: https, and nowhere that the way out would refuse.
+func (c *checker) address(r hub.Resource, field, value string) {
+	if value == "" {
+		return
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "https" && !(c.s.dev && u.Scheme == "http") {
+		c.say(r, field+": must begin with https://")
+		return
+	}
+	if why := egress.Closed(c.s.guard(), u.Hostname()); why != "" {
+		c.say(r, field+": it is "+why)
 	}
 }
 

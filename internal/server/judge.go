@@ -56,6 +56,9 @@ func (s *Server) judge(ctx context.Context, sig *hub.Signal) (*flow.Judgement, e
 	if who.Identity != nil {
 		j.Identity = who.Identity.Name
 	}
+	if j.Out, err = t.passOn(ctx, sig, spec, who.Identity, res); err != nil {
+		return nil, err
+	}
 	j.Decision, j.Actions = &res.Decision, res.Actions
 	for _, c := range res.Charges {
 		// The write checks the limit again, so that two decisions at one moment cannot pass it together.

@@ -144,6 +144,9 @@ func (s *Server) lookOut(ctx context.Context) error {
 					s.log.Warn("the resources could not be read again", "tenant", t.name, "err", err)
 				}
 			}
+			if err := t.look(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("the streams could not be read again", "tenant", t.name, "err", err)
+			}
 			if changed && t.name == api.DefaultTenant {
 				if err := s.openAll(ctx); err != nil && ctx.Err() == nil {
 					s.log.Warn("the tenants could not be read again", "err", err)

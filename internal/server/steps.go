@@ -17,6 +17,7 @@ import (
 	"countersign/internal/web/console"
 	"countersign/internal/web/ssf"
 	"countersign/set"
+	"countersign/transmitter"
 )
 
 // handOn puts jobs that a commit made for us on the belt, each with the action it speaks of.
@@ -40,6 +41,26 @@ func (s *Server) decided(sig *hub.Signal, actions []*hub.Action, jobs []hub.Job)
 		s.metrics.Action(string(a.State))
 	}
 	s.handOn(sig, jobs, actions)
+}
+
+// transmitted wakes the pump for what a decision put into the outbox.
+func (s *Server) transmitted(sig *hub.Signal, out []*transmitter.Outgoing) {
+	t := s.of(sig.Tenant)
+	if t == nil {
+		return
+	}
+	for _, o := range out {
+		outbox{t.streams, &t.told}.Notify(o)
+	}
+}
+
+// stale lets the next judgement see the streams as they are.
+func (s *Server) stale(ctx context.Context, tenant string) error {
+	t, err := s.must(tenant)
+	if err != nil {
+		return err
+	}
+	return t.streams.Reload(ctx)
 }
 
 // actKey keeps the work for one app in a queue of its own.
@@ -238,6 +259,9 @@ func (s *Server) show(_ context.Context, r *hub.Resource) map[string]any {
 	v := t.view.Load()
 	if why := v.broken[string(r.Kind)+" "+r.Name]; why != "" {
 		out["problem"] = why
+	}
+	if p := t.problems.Load(); p != nil && (*p)[string(r.Kind)+" "+r.Name] != "" {
+		out["problem"] = (*p)[string(r.Kind)+" "+r.Name]
 	}
 	if src := v.sources[r.Name]; r.Kind == hub.KindSource && src != nil && src.state != nil {
 		shown := *src.state

@@ -11,6 +11,7 @@ import (
 	"countersign/internal/web/ssf"
 	"countersign/receipt"
 	"countersign/set"
+	"countersign/subject"
 	"countersign/transmitter"
 )
 
@@ -29,7 +30,10 @@ func (s *Server) transmitter(t *tenant) (*transmitter.Transmitter, error) {
 			return nil, hub.Errorf(hub.NotFound, "there is no client %s", client)
 		})),
 		Delivered: s.delivered,
-		Now:       s.now, Log: s.log,
+		Name: func(ctx context.Context, st *transmitter.Stream, sub subject.Identifier, _ string) (subject.Identifier, string, error) {
+			return t.view.Load().namer.Name(ctx, st.Naming, sub)
+		},
+		Now: s.now, Log: s.log,
 	})
 }
 
@@ -48,9 +52,14 @@ func (s *Server) delivered(t transmitter.Try) {
 	}
 }
 
+// guard is what outgoing calls are held to.
+func (s *Server) guard() egress.Config {
+	return egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), Dev: s.dev}
+}
+
 // allowEndpoint refuses an address that could never be called, before anything else is asked about it.
 func (s *Server) allowEndpoint(next func(context.Context, transmitter.Caller, *url.URL) error) func(context.Context, transmitter.Caller, *url.URL) error {
-	guard := egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), Dev: s.dev}
+	guard := s.guard()
 	return func(ctx context.Context, c transmitter.Caller, u *url.URL) error {
 		if why := egress.Closed(guard, u.Hostname()); why != "" {
 			return errors.New("it is " + why)

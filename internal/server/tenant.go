@@ -25,6 +25,18 @@ type tenant struct {
 	view      atomic.Pointer[view]
 	reloading sync.Mutex
 	streams   *transmitter.Transmitter
+	told      told // what was queued lately, so that nothing goes round
+
+	listing  sync.Mutex
+	listed   []transmitter.Stream // the streams at the generation listedAt; nil: not read yet
+	listedAt int64
+
+	// Under reloading: stream resources as they were last carried out, whether something is still to be done, and at
+	// which generation the streams were last held to their clients.
+	settled   map[string]string
+	unsettled bool
+	narrowed  int64
+	problems  atomic.Pointer[map[string]string] // of resources, found while their streams were set up
 
 	starting sync.Mutex
 	stop     context.CancelFunc // of the transmitter's Run; nil before

@@ -12,6 +12,7 @@ import (
 	"countersign/internal/flow/decide"
 	"countersign/internal/flow/enroll"
 	"countersign/internal/flow/ingest"
+	"countersign/internal/flow/naming"
 	"countersign/internal/hub"
 )
 
@@ -27,6 +28,8 @@ type view struct {
 	looksUp    bool
 	policies   *decide.Set
 	clients    map[string]*hub.Client
+	streams    map[string]*hub.Stream
+	namer      *naming.Namer
 }
 
 // source is one source with what we know of our stream there.
@@ -75,6 +78,10 @@ func (t *tenant) reload(ctx context.Context) error {
 		v.receive[src.state.ReceiveID] = src.in
 	}
 	t.view.Store(v)
+	if err := t.settle(ctx, v); err != nil {
+		t.unsettled = true
+		s.log.WarnContext(ctx, "the streams could not be set up; it is tried again", "tenant", t.name, "err", err)
+	}
 	return nil
 }
 
@@ -82,7 +89,7 @@ func (t *tenant) reload(ctx context.Context) error {
 func (t *tenant) compile(ctx context.Context) (*view, error) {
 	s := t.s
 	v := &view{sources: map[string]*source{}, receive: map[string]*ingest.Source{}, apps: map[string]*connector.App{}, broken: map[string]string{},
-		clients: map[string]*hub.Client{}}
+		clients: map[string]*hub.Client{}, streams: map[string]*hub.Stream{}}
 	var err error
 	if v.generation, err = s.store.Generation(ctx, t.name); err != nil {
 		return nil, err
@@ -127,10 +134,26 @@ func (t *tenant) compile(ctx context.Context) (*view, error) {
 	v.policies = decide.NewSet(compiled...)
 	if err := each(ctx, s, t.name, hub.KindClient, func(spec *hub.Client, _ int64) error {
 		v.clients[spec.Name] = spec
+		if spec.Secret != nil {
+			if _, err := s.secret(ctx, t.name, spec.Secret); err != nil {
+				v.broken["client "+spec.Name] = missing("client_secret", spec.Secret, err).Error()
+			}
+		}
 		return nil
 	}); err != nil {
 		return nil, err
 	}
+	if err := each(ctx, s, t.name, hub.KindStream, func(spec *hub.Stream, _ int64) error {
+		v.streams[spec.Name] = spec
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	names := naming.Config{Tenant: t.name, Store: s.store, Now: s.now}
+	for _, src := range v.sources {
+		names.Sources = append(names.Sources, src.spec)
+	}
+	v.namer = naming.New(names)
 	return v, nil
 }
 
