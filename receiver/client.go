@@ -235,6 +235,7 @@ type call struct {
 	open                   bool // without our credential
 	body                   any  // nil: none
 	into                   any  // where the answer goes; nil: it is not looked at
+	max                    int  // longest answer; 0: MaxAnswer
 }
 
 func (c *Client) call(ctx context.Context, call call) error {
@@ -247,7 +248,11 @@ func (c *Client) call(ctx context.Context, call call) error {
 		return fmt.Errorf("receiver: %s: %w", call.operation, err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, MaxAnswer+1))
+	most := call.max
+	if most == 0 {
+		most = MaxAnswer
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, int64(most)+1))
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return &APIError{Operation: call.operation, Status: res.StatusCode, RetryAfter: retryAfter(res.Header), Excerpt: excerpt(body)}
 	}
@@ -257,8 +262,8 @@ func (c *Client) call(ctx context.Context, call call) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("receiver: %s: reading the answer: %w", call.operation, err)
-	case len(body) > MaxAnswer:
-		return fmt.Errorf("%w: %s: longer than %d bytes", ErrAnswer, call.operation, MaxAnswer)
+	case len(body) > most:
+		return fmt.Errorf("%w: %s: longer than %d bytes", ErrAnswer, call.operation, most)
 	}
 	if err := decode(res.Header, body, call.into); err != nil {
 		if res.StatusCode == http.StatusAccepted {

@@ -1,5 +1,6 @@
 // Package receiver is the receiving end of a stream: Handler takes SETs by push (RFC 8935), Client
-// finds a transmitter and manages streams there (SSF 1.0 §7, §8.1).
+// finds a transmitter, manages streams there (SSF 1.0 §7, §8.1) and polls for SETs (RFC 8936), of which
+// Handler.Take judges each as it would a pushed one.
 //
 // What a Handler does with a request, in this order: method, caller's credential, encoding and media
 // type, size, then signature and claims of the token (package set), its one event (package event) and

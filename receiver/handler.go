@@ -158,10 +158,14 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) *answer {
 	if a != nil {
 		return a
 	}
+	return h.judge(r.Context(), compact)
+}
+
+// judge verifies a SET and has it kept; nil is the 202.
+func (h *Handler) judge(ctx context.Context, compact string) *answer {
 	if h.Policy == nil || h.Keep == nil {
 		return unavailable(errors.New("receiver: Handler has no Policy or no Keep"))
 	}
-	ctx := r.Context()
 	policy, err := h.Policy(ctx)
 	if err != nil {
 		return unavailable(err)

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,7 +40,7 @@ type applyAnswer struct {
 
 func (a *App) applyCommand() *cobra.Command {
 	var f applyFlags
-	c := &cobra.Command{Use: "apply -f FILE…", Short: "Bring sources, apps, identities, policies and clients to what files say", Args: exact(0),
+	c := &cobra.Command{Use: "apply -f FILE…", Short: "Bring every resource to what files say", Args: exact(0),
 		Long: "Apply reads YAML documents, checks them all before anything is written, prints the plan, and carries it out.\n" +
 			"Doing it twice changes nothing the second time. {file: …} and {env: COUNTERSIGN_SECRET_…} are read here, on this\n" +
 			"machine, and sent to the hub as stored secrets.",
@@ -92,20 +91,33 @@ func (a *App) applyCommand() *cobra.Command {
 
 // apply reads and checks the files, and sends them.
 func (a *App) apply(ctx context.Context, cl *client, f applyFlags) (*applyAnswer, error) {
-	body := map[string]any{"dry_run": f.dryRun, "prune": f.prune}
-	if f.set != "" {
-		body["set"] = f.set
+	docs, secrets, err := a.readFiles(f)
+	if err != nil {
+		return nil, err
 	}
+	return a.post(ctx, cl, f, docs, secrets)
+}
+
+// readFiles gives the documents of all files, and the values of the secrets that they take from this machine.
+func (a *App) readFiles(f applyFlags) ([]json.RawMessage, map[string]string, error) {
 	docs := []json.RawMessage{}
 	secrets := map[string]string{}
 	for _, name := range f.files {
 		more, err := a.readFile(name, f.secretsDir, secrets)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		docs = append(docs, more...)
 	}
-	body["resources"] = docs
+	return docs, secrets, nil
+}
+
+// post sends documents to the hub.
+func (a *App) post(ctx context.Context, cl *client, f applyFlags, docs []json.RawMessage, secrets map[string]string) (*applyAnswer, error) {
+	body := map[string]any{"dry_run": f.dryRun, "prune": f.prune, "resources": docs}
+	if f.set != "" {
+		body["set"] = f.set
+	}
 	if len(secrets) > 0 {
 		body["secrets"] = secrets
 	}
@@ -154,136 +166,6 @@ func shown(name string) string {
 		return "standard input"
 	}
 	return name
-}
-
-// localFiles resolves references on this side of the API.
-type localFiles struct {
-	env             func(string) string
-	dir, secretsDir string
-	secrets         map[string]string
-}
-
-// resolve replaces {file: …} and {env: …} by {stored: NAME}, and a jwks_file by its content.
-func (l *localFiles) resolve(r *hub.Resource) error {
-	switch r.Kind {
-	case hub.KindSource:
-		var s hub.Source
-		if err := json.Unmarshal(r.Spec, &s); err != nil {
-			return err
-		}
-		if s.Auth != nil {
-			if err := l.secret(s.Auth.Token, "source."+r.Name+".auth"); err != nil {
-				return err
-			}
-		}
-		if s.PushAuth != nil {
-			if err := l.secret(s.PushAuth.AuthorizationHeader, "source."+r.Name+".push"); err != nil {
-				return err
-			}
-		}
-		if s.Keys != nil && s.Keys.JWKSFile != "" {
-			path := s.Keys.JWKSFile
-			if !filepath.IsAbs(path) {
-				path = filepath.Join(l.dir, path)
-			}
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return fmt.Errorf("keys.jwks_file: %w", err)
-			}
-			if !json.Valid(data) {
-				return fmt.Errorf("keys.jwks_file: %s is not JSON", path)
-			}
-			s.Keys.JWKS, s.Keys.JWKSFile = data, ""
-		}
-		return setSpec(r, s)
-	case hub.KindApp:
-		var s hub.App
-		if err := json.Unmarshal(r.Spec, &s); err != nil {
-			return err
-		}
-		for field, ref := range s.Secrets {
-			if err := l.secret(&ref, "app."+r.Name+"."+field); err != nil {
-				return err
-			}
-			s.Secrets[field] = ref
-		}
-		return setSpec(r, s)
-	}
-	return nil
-}
-
-func setSpec(r *hub.Resource, v any) (err error) {
-	r.Spec, err = json.Marshal(v)
-	return err
-}
-
-// EnvPrefix begins the variables that {env: …} may name.
-const EnvPrefix = "COUNTERSIGN_SECRET_"
-
-func (l *localFiles) secret(ref *hub.Secret, name string) error {
-	if ref == nil || ref.File == "" && ref.Env == "" {
-		return nil
-	}
-	var value string
-	if ref.Env != "" {
-		if !strings.HasPrefix(ref.Env, EnvPrefix) {
-			return fmt.Errorf("{env: %s}: the variable's name must begin with %s", ref.Env, EnvPrefix)
-		}
-		if value = l.env(ref.Env); value == "" {
-			return fmt.Errorf("{env: %s}: the variable is not set", ref.Env)
-		}
-	} else {
-		v, err := l.file(ref.File)
-		if err != nil {
-			return err
-		}
-		value = v
-	}
-	l.secrets[name] = value
-	*ref = hub.Secret{Stored: name}
-	return nil
-}
-
-// file reads a secret below the secrets folder; links that lead out of it are not followed.
-func (l *localFiles) file(path string) (string, error) {
-	dir := l.secretsDir
-	if dir == "" {
-		dir = l.dir
-	}
-	if filepath.IsAbs(path) {
-		abs, err := filepath.Abs(dir)
-		if err != nil {
-			return "", err
-		}
-		if path, err = filepath.Rel(abs, path); err != nil {
-			return "", err
-		}
-	}
-	if !filepath.IsLocal(path) {
-		return "", fmt.Errorf("{file: …} must be below %s; name another folder with --secrets-dir", dir)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
-	f, err := root.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("{file: %s}: %w", path, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, 64<<10+1))
-	if err != nil {
-		return "", err
-	}
-	if len(data) > 64<<10 {
-		return "", fmt.Errorf("{file: %s}: larger than 64 KiB", path)
-	}
-	value := strings.TrimRight(string(data), "\r\n")
-	if value == "" {
-		return "", errors.New("{file: " + path + "}: the file is empty")
-	}
-	return value, nil
 }
 
 func (a *App) printPlan(answer *applyAnswer) error {

@@ -227,7 +227,7 @@ func TestErrorsEndWithTheNextStep(t *testing.T) {
 		{"bench kill --kills -1", "", 2, "countersign bench --help"},
 		{"bench kill --database mysql://x", "", 2, "leave it out for SQLite"},
 		{"demo --once --json --database mysql://x", "", 2, "leave it out for SQLite"},
-		{"source list --tenant other", "", 2, "leave --tenant out"},
+		{"source list --tenant UP", "", 2, "countersign tenant list"},
 		{"apply -f /nowhere/a.yaml --server http://127.0.0.1:1 --token t", "", 2, "give files that can be read"},
 		{"apply -f - --server http://127.0.0.1:1 --token t", "apiVersion: countersign/v1\nkind: polcy\nname: x\n", 2, "put it right and apply again"},
 		{"receipt verify /etc/hostname --policy /nowhere/p.json", "", 3, "countersign receipt verify --help"},

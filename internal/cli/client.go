@@ -23,6 +23,7 @@ import (
 // client calls the admin API of a running hub.
 type client struct {
 	base, token string
+	tenant      string // of Countersign-Tenant; empty: the token's own
 	http        *http.Client
 }
 
@@ -47,9 +48,9 @@ func (a *App) client() (*client, error) {
 			data = "data"
 		}
 	}
-	pool, err := x509.SystemCertPool()
+	pool, err := a.roots()
 	if err != nil {
-		pool = x509.NewCertPool()
+		return nil, err
 	}
 	if data != "" {
 		if c.base == "" {
@@ -71,12 +72,6 @@ func (a *App) client() (*client, error) {
 			pool.AppendCertsFromPEM(pem)
 		}
 	}
-	if a.flags.caFile != "" {
-		pem, err := os.ReadFile(a.flags.caFile)
-		if err != nil || !pool.AppendCertsFromPEM(pem) {
-			return nil, hub.Errorf(hub.Invalid, "--ca-file %s: no certificate can be read there", a.flags.caFile)
-		}
-	}
 	if c.base == "" {
 		return nil, hub.Errorf(hub.Invalid, "which hub?").WithHint("give --data DIR of a hub on this machine, or --server URL and --token TOKEN; to start one: countersign serve")
 	}
@@ -87,7 +82,9 @@ func (a *App) client() (*client, error) {
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		return nil, hub.Errorf(hub.Invalid, "a token is not sent over http to %s", u.Host).WithHint("use https")
 	}
-	return newClient(strings.TrimSuffix(c.base, "/"), c.token, pool), nil
+	found := newClient(strings.TrimSuffix(c.base, "/"), c.token, pool)
+	found.tenant = a.flags.tenant
+	return found, nil
 }
 
 func newClient(base, token string, roots *x509.CertPool) *client {
@@ -145,6 +142,9 @@ func (c *client) raw(ctx context.Context, method, path string, q url.Values, bod
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.tenant != "" {
+		req.Header.Set("Countersign-Tenant", c.tenant)
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])

@@ -14,7 +14,7 @@ import (
 
 func (a *App) eventCommand() *cobra.Command {
 	types := &cobra.Command{Use: "types", Short: "List every event type that is known", Args: exact(0), RunE: func(*cobra.Command, []string) error {
-		reg := event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), ssf.Vocabulary(), scim.Vocabulary())
+		reg := registry()
 		var rows [][]string
 		var items []json.RawMessage
 		for _, t := range reg.Types() {
@@ -35,4 +35,9 @@ func (a *App) eventCommand() *cobra.Command {
 		return a.table([]string{"name", "title", "clause", ""}, rows)
 	}}
 	return noun("event", "Event types", types)
+}
+
+// registry knows every event type of this program.
+func registry() *event.Registry {
+	return event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), ssf.Vocabulary(), scim.Vocabulary())
 }

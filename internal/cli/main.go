@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,6 +46,9 @@ func (e *exitError) Error() string {
 	return e.err.Error()
 }
 func (e *exitError) Unwrap() error { return e.err }
+
+// tenantName is what --tenant takes: a name as resources have them, or nothing.
+var tenantName = regexp.MustCompile(`^([a-z0-9]([a-z0-9._@+-]{0,126}[a-z0-9])?)?$`)
 
 // Groups of the help, as surface.md has them.
 const (
@@ -154,11 +158,11 @@ func (m *Main) root() *cobra.Command {
 	f.StringVar(&a.flags.token, "token", "", "access token (COUNTERSIGN_TOKEN)")
 	f.StringVar(&a.flags.data, "data", "", "data folder of a hub on this machine; address and token are found there")
 	f.StringVar(&a.flags.caFile, "ca-file", "", "more roots for calls to the hub, a PEM file")
-	f.StringVar(&a.flags.tenant, "tenant", "default", "tenant")
+	f.StringVar(&a.flags.tenant, "tenant", "", "tenant; the one of the token otherwise")
 	f.BoolVar(&a.flags.json, "json", false, "print JSON: one object, or one object a line")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
-		if a.flags.tenant != "default" {
-			return hub.Errorf(hub.Invalid, "there is no tenant %q; this version has one, named default", a.flags.tenant).WithHint("leave --tenant out")
+		if !tenantName.MatchString(a.flags.tenant) {
+			return hub.Errorf(hub.Invalid, "--tenant %q is not the name of a tenant", a.flags.tenant).WithHint("countersign tenant list")
 		}
 		return nil
 	}
@@ -174,13 +178,14 @@ func (m *Main) root() *cobra.Command {
 	}
 	add(groupTry, a.demoCommand(), a.versionCommand())
 	add(groupRun, a.serveCommand(), a.configCommand())
-	add(groupSetUp, a.applyCommand(), a.exportCommand())
+	add(groupRun, a.doctorCommand())
+	add(groupSetUp, a.applyCommand(), a.exportCommand(), a.diffCommand())
 	for _, n := range nouns {
 		add(groupSetUp, a.nounCommand(n))
 	}
-	add(groupSetUp, a.secretCommand(), a.tokenCommand(), a.keyCommand())
-	add(groupWatch, a.signalCommand(), a.actionCommand(), a.receiptCommand())
-	add(groupTest, a.eventCommand(), a.packCommand())
+	add(groupSetUp, a.streamCommand(), a.secretCommand(), a.tokenCommand(), a.keyCommand())
+	add(groupWatch, a.signalCommand(), a.actionCommand(), a.orderCommand(), a.receiptCommand(), a.deliveryCommand())
+	add(groupTest, a.sendCommand(), a.listenCommand(), a.eventCommand(), a.packCommand())
 	add(groupBench, a.benchCommand())
 	root.AddCommand(a.devCommand())
 	return root

@@ -57,6 +57,15 @@ var nouns = []nounSpec{
 		json.Unmarshal(raw, &s)
 		return []string{s.Name, s.Auth, strings.Join(s.Scopes, " "), s.Set}
 	}},
+	{hub.KindTenant, "tenants", "Whose data it is: each tenant has its own resources, keys and streams", []string{"name", "title", "tokens of", "set"}, func(raw json.RawMessage) []string {
+		var s hub.Tenant
+		json.Unmarshal(raw, &s)
+		issuer := "this hub"
+		if s.OAuth != nil {
+			issuer += " and " + s.OAuth.Issuer
+		}
+		return []string{s.Name, s.Title, issuer, s.Set}
+	}},
 }
 
 func (a *App) nounCommand(n nounSpec) *cobra.Command {
@@ -94,7 +103,7 @@ func (a *App) nounCommand(n nounSpec) *cobra.Command {
 		return nil
 	}}
 	list.Flags().IntVar(&limit, "limit", 200, "how many at most; 0: all")
-	show := &cobra.Command{Use: "show NAME", Short: "Show one, with what the running hub knows of it", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	show := &cobra.Command{Use: "show NAME", Short: "Show one, with what the running hub knows of it", Args: exact(1), ValidArgsFunction: a.names("/"+n.plural, 1, "name"), RunE: func(c *cobra.Command, args []string) error {
 		cl, err := a.client()
 		if err != nil {
 			return err
@@ -135,7 +144,7 @@ func (a *App) nounCommand(n nounSpec) *cobra.Command {
 		return nil
 	}}
 	var yes bool
-	del := &cobra.Command{Use: "delete NAME", Short: "Delete one", Args: exact(1), RunE: func(c *cobra.Command, args []string) error {
+	del := &cobra.Command{Use: "delete NAME", Short: "Delete one", Args: exact(1), ValidArgsFunction: a.names("/"+n.plural, 1, "name"), RunE: func(c *cobra.Command, args []string) error {
 		cl, err := a.client()
 		if err != nil {
 			return err

@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
@@ -218,67 +216,4 @@ func (a *App) tell(s *story) {
 	if len(s.Receipts) > 0 {
 		a.note("\nThe slip: countersign receipt show %s", s.Receipts[len(s.Receipts)-1].ID)
 	}
-}
-
-func (a *App) signalSend() *cobra.Command {
-	var eventType, sub, payload, order, do, txn, key string
-	c := &cobra.Command{Use: "send --event TYPE --subject JSON", Short: "Put a signal in, through the hub's API", Args: exact(0),
-		Example: `  countersign signal send --event caep/session-revoked --subject '{"format":"email","email":"alice@example.test"}'`,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if eventType == "" || sub == "" {
-				return hub.Errorf(hub.Invalid, "--event and --subject are needed").WithHint("countersign event types")
-			}
-			body := map[string]any{"event_type": eventType, "do": do}
-			if txn != "" {
-				body["txn"] = txn
-			}
-			for name, text := range map[string]string{"sub_id": sub, "event": payload} {
-				if text == "" {
-					continue
-				}
-				if !json.Valid([]byte(text)) {
-					return hub.Errorf(hub.Invalid, "--%s is not JSON", map[string]string{"sub_id": "subject", "event": "payload"}[name])
-				}
-				body[name] = json.RawMessage(text)
-			}
-			if order != "" {
-				data, err := os.ReadFile(order)
-				if err != nil {
-					return hub.Errorf(hub.Invalid, "--order: %w", err)
-				}
-				if !json.Valid(data) {
-					return hub.Errorf(hub.Invalid, "--order: %s is not JSON", order)
-				}
-				body["order"] = json.RawMessage(data)
-			}
-			if key == "" {
-				key = rand.Text()
-			}
-			cl, err := a.client()
-			if err != nil {
-				return err
-			}
-			var out json.RawMessage
-			if err := cl.do(c.Context(), "POST", "/signals", nil, body, &out, "Idempotency-Key", key); err != nil {
-				return err
-			}
-			if a.flags.json {
-				return a.object(out)
-			}
-			var s struct{ ID string }
-			if err := json.Unmarshal(out, &s); err != nil {
-				return err
-			}
-			a.say("%s", s.ID)
-			a.note("Its story: countersign signal show %s", s.ID)
-			return nil
-		}}
-	c.Flags().StringVar(&eventType, "event", "", "event type, by name or URI")
-	c.Flags().StringVar(&sub, "subject", "", "subject identifier, JSON")
-	c.Flags().StringVar(&payload, "payload", "", "the event's members, JSON")
-	c.Flags().StringVar(&order, "order", "", "file with a directive: what is ordered from those who receive it")
-	c.Flags().StringVar(&do, "do", "act", "act: act on it here; transmit: send it to the streams that asked for its type")
-	c.Flags().StringVar(&txn, "txn", "", "transaction id that ties signals together")
-	c.Flags().StringVar(&key, "key", "", "idempotency key, to repeat a request without harm; made up otherwise")
-	return c
 }

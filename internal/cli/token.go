@@ -113,29 +113,3 @@ func (a *App) tokenCommand() *cobra.Command {
 	revoke.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return noun("token", "Access tokens of clients", create, list, revoke)
 }
-
-func (a *App) keyCommand() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "List the hub's signing keys", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
-		cl, err := a.client()
-		if err != nil {
-			return err
-		}
-		items, _, err := cl.list(c.Context(), "/keys", url.Values{"unpaged": {"1"}}, 0)
-		if err != nil {
-			return err
-		}
-		if a.flags.json {
-			return a.lines(items)
-		}
-		var rows [][]string
-		for _, it := range items {
-			var k struct{ KID, Alg, Thumbprint string }
-			if err := json.Unmarshal(it, &k); err != nil {
-				return err
-			}
-			rows = append(rows, []string{k.KID, k.Alg, k.Thumbprint})
-		}
-		return a.table([]string{"kid", "alg", "thumbprint"}, rows)
-	}}
-	return noun("key", "Signing keys", list)
-}
