@@ -42,7 +42,7 @@ func ExampleSigner() {
 	fmt.Println("same signature:", first == second)
 	fmt.Println("same address:", one.Address() == two.Address())
 	// Output:
-	// same signature: false
+	// same signature: true
 	// same address: true
 }
 

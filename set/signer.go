@@ -2,12 +2,14 @@ package set
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 
 	"countersign/internal/strictjson"
 )
@@ -93,7 +95,11 @@ func (s *Signer) sign(input []byte) ([]byte, error) {
 	case PS256:
 		return s.key.Sign(rand.Reader, digest[:], pssOptions)
 	case ES256:
-		der, err := s.key.Sign(rand.Reader, digest[:], crypto.SHA256)
+		var random io.Reader = rand.Reader
+		if _, ok := s.key.(*ecdsa.PrivateKey); ok {
+			random = nil // RFC 6979: the same input has the same signature. A key that lives elsewhere decides by itself.
+		}
+		der, err := s.key.Sign(random, digest[:], crypto.SHA256)
 		if err != nil {
 			return nil, err
 		}

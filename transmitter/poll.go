@@ -327,4 +327,3 @@ func (s *Server) give(w http.ResponseWriter, st *Stream, a *selection) {
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(b)
 }
-

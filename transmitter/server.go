@@ -36,18 +36,18 @@ const (
 // Server is the stream API as http.Handler: discovery (SSF 1.0 §7), keys, configuration, status, subjects and
 // verification (§8.1), polls (RFC 8936), and the receipt endpoint (receipts design §6.2).
 type Server struct {
-	t        *Transmitter
-	cfg      *Config
-	shapes   []*shape // what is served; the first is what a caller of no known shape speaks
-	routes   map[string]route
-	polls    string // the path before the stream_id of a poll
-	metadata []byte
-	ours     receipt.Settings // as in the metadata, with our audience
-	activity activity
+	t         *Transmitter
+	cfg       *Config
+	shapes    []*shape // what is served; the first is what a caller of no known shape speaks
+	routes    map[string]route
+	polls     string // the path before the stream_id of a poll
+	metadata  []byte
+	ours      receipt.Settings // as in the metadata, with our audience
+	activity  activity
 	greetings greetings
-	offers   offers
-	tokens   tokenCache
-	large    chan struct{} // large poll bodies being read
+	offers    offers
+	tokens    tokenCache
+	large     chan struct{} // large poll bodies being read
 
 	mu       sync.Mutex
 	verified map[int64]time.Time   // last accepted verification request, by stream key

@@ -177,4 +177,3 @@ func (s *Server) forgive(key int64) {
 	defer s.mu.Unlock()
 	delete(s.verified, key)
 }
-
