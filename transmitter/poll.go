@@ -37,7 +37,7 @@ func parsePoll(data []byte) (*pollRequest, error) {
 	if err := strictjson.Check(data, strictjson.Limits{Bytes: maxPollBody}); err != nil {
 		return nil, err
 	}
-	members, err := strictjson.Object(data)
+	members, err := strictjson.Members(data)
 	if err != nil {
 		return nil, bad("it is not an object")
 	}
@@ -88,13 +88,13 @@ func parsePoll(data []byte) (*pollRequest, error) {
 
 // parseRefusals reads setErrs: by jti, what was wrong with the SET (RFC 8936 §2.4).
 func parseRefusals(raw []byte) ([]Refusal, error) {
-	members, err := strictjson.Object(raw)
+	members, err := strictjson.Members(raw)
 	if err != nil {
 		return nil, bad("setErrs is not an object")
 	}
 	out := make([]Refusal, 0, len(members))
 	for _, m := range members {
-		parts, err := strictjson.Object(m.Value)
+		parts, err := strictjson.Members(m.Value)
 		if err != nil {
 			return nil, bad("a member of setErrs is not an object")
 		}
@@ -232,8 +232,10 @@ func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller, id stri
 		leave := func() {}
 		room := true
 		if may { // before the store is read, or a row that comes between would be missed
-			if woken, leave, room = s.t.wait(st.Key); !room {
-				may = false
+			if at, end, ok := s.t.wait(st.Key); ok {
+				woken, leave = at, end
+			} else {
+				may, room = false, false
 			}
 		}
 		a, err := s.choose(ctx, st, q, may)
