@@ -17,6 +17,7 @@ type Door struct {
 	// applying lets one change of resources be planned, checked and written at a time on this node.
 	applying sync.Mutex
 	callers  callers
+	patience time.Duration
 }
 
 // New builds the door. Nothing is started.
@@ -30,7 +31,7 @@ func New(c Config) *Door {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	d := &Door{c: c, mux: http.NewServeMux()}
+	d := &Door{c: c, mux: http.NewServeMux(), patience: patience}
 	d.mount()
 	return d
 }

@@ -65,6 +65,11 @@ func (d *Door) apply(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	for i := range docs {
+		if docs[i].Kind == hub.KindTenant && r.tenant != d.c.Tenant {
+			return hub.Errorf(hub.Invalid, "tenant %s: tenants are kept in the tenant %s", docs[i].Name, d.c.Tenant).WithHint("apply it there")
+		}
+	}
 	d.applying.Lock()
 	defer d.applying.Unlock()
 	plan, changes, err := d.plan(r.Context(), r.tenant, docs, req)
@@ -96,6 +101,9 @@ func (d *Door) within(r *request, changes []store.Change) error {
 	}
 	for i := range changes {
 		res := &changes[i].Resource
+		if res.Kind == hub.KindTenant { // it says whose tokens are taken
+			return hub.Errorf(hub.Forbidden, "tenants need the operator token")
+		}
 		if res.Kind != hub.KindClient || changes[i].Op != store.OpPut {
 			continue
 		}
@@ -393,6 +401,21 @@ func secretsOf(r *hub.Resource) []hub.Secret {
 			if s.PushAuth != nil && s.PushAuth.AuthorizationHeader != nil {
 				out = append(out, *s.PushAuth.AuthorizationHeader)
 			}
+		}
+	case hub.KindStream:
+		var s hub.Stream
+		if json.Unmarshal(r.Spec, &s) == nil && s.Deliver.AuthorizationHeader != nil {
+			out = append(out, *s.Deliver.AuthorizationHeader)
+		}
+	case hub.KindClient:
+		var c hub.Client
+		if json.Unmarshal(r.Spec, &c) == nil && c.Secret != nil {
+			out = append(out, *c.Secret)
+		}
+	case hub.KindTenant:
+		var t hub.Tenant
+		if json.Unmarshal(r.Spec, &t) == nil && t.OAuth != nil && t.OAuth.Introspection != nil && t.OAuth.Introspection.ClientSecret != nil {
+			out = append(out, *t.OAuth.Introspection.ClientSecret)
 		}
 	case hub.KindApp:
 		var a hub.App

@@ -19,12 +19,12 @@ import (
 // Scopes of this door. The operator token has them all; the ones of the doors for other systems
 // (ssf.read, ssf.manage, ssf.manage.receipts) say nothing here.
 const (
-	ScopeSignalsRead    = "signals.read"    // signals, decisions, actions, receipts
-	ScopeSignalsWrite   = "signals.write"   // POST /api/v1/signals
+	ScopeSignalsRead    = "signals.read"    // signals, decisions, actions, receipts; deliveries, orders, explain
+	ScopeSignalsWrite   = "signals.write"   // POST /api/v1/signals and each-event, within the client's event types and domains
 	ScopeSignalsToken   = "signals.token"   // the token as received, beside signals.read
-	ScopeResourcesRead  = "resources.read"  // sources, apps, identities, policies, clients; export
-	ScopeResourcesWrite = "resources.write" // apply, delete
-	scopeOperator       = "operator"        // secrets and tokens: the operator token only
+	ScopeResourcesRead  = "resources.read"  // sources, apps, identities, policies, clients, streams, keys; export
+	ScopeResourcesWrite = "resources.write" // apply, delete; status, subjects and verification of streams, redrive, withdraw
+	scopeOperator       = "operator"        // secrets, tokens, tenants, changes of keys: the operator token only
 	scopeAny            = ""                // any valid token
 )
 
@@ -35,6 +35,7 @@ const TokenPrefix = "cs_"
 type Caller struct {
 	Name     string      // of the token
 	TokenID  string      // may be logged
+	Tenant   string      // of the token
 	Operator bool        // the operator token
 	Client   string      // name of the client; empty for the operator
 	Spec     *hub.Client // the client's resource as it is now; nil for the operator
@@ -62,7 +63,7 @@ type Tokens interface {
 
 // Authenticate checks an access token: known, in force, and its client still there. A client's scopes
 // of now bound those of its tokens. The error is hub.Unauthenticated and does not say which of them
-// failed, except that the token has expired.
+// failed, except that the token has expired. An empty tenant takes tokens of every tenant that is there.
 func Authenticate(ctx context.Context, st Tokens, tenant, token string, now time.Time) (*Caller, error) {
 	refused := hub.Errorf(hub.Unauthenticated, "the token is not valid").WithHint("make one with: countersign token create --client NAME")
 	if len(token) < 20 || len(token) > 200 {
@@ -70,7 +71,7 @@ func Authenticate(ctx context.Context, st Tokens, tenant, token string, now time
 	}
 	sum := sha256.Sum256([]byte(token))
 	t, err := st.TokenByHash(ctx, sum[:])
-	if hub.CodeOf(err) == hub.NotFound || err == nil && (t == nil || t.Tenant != tenant || t.Revoked != 0) {
+	if hub.CodeOf(err) == hub.NotFound || err == nil && (t == nil || tenant != "" && t.Tenant != tenant || t.Revoked != 0) {
 		return nil, refused
 	}
 	if err != nil {
@@ -79,12 +80,15 @@ func Authenticate(ctx context.Context, st Tokens, tenant, token string, now time
 	if t.Expires != 0 && hub.At(now) >= t.Expires {
 		return nil, hub.Errorf(hub.Unauthenticated, "the token has expired").WithHint("make a new one with: countersign token create --client NAME")
 	}
-	c := &Caller{Name: t.Name, TokenID: t.ID, Client: t.Client, Expires: t.Expires}
+	if there, err := tenantThere(ctx, st, t.Tenant); err != nil || !there {
+		return nil, orElse(err, refused)
+	}
+	c := &Caller{Name: t.Name, TokenID: t.ID, Tenant: t.Tenant, Client: t.Client, Expires: t.Expires}
 	if t.Client == "" {
 		c.Operator = true
 		return c, nil
 	}
-	r, err := st.Resource(ctx, tenant, hub.KindClient, t.Client)
+	r, err := st.Resource(ctx, t.Tenant, hub.KindClient, t.Client)
 	if hub.CodeOf(err) == hub.NotFound || err == nil && r == nil {
 		return nil, refused
 	}
@@ -101,6 +105,13 @@ func Authenticate(ctx context.Context, st Tokens, tenant, token string, now time
 		}
 	}
 	return c, nil
+}
+
+func orElse(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
 }
 
 // Mint makes a token, keeps its hash, and gives the token: nobody can read it again. A client of ""

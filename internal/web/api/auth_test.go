@@ -19,10 +19,23 @@ func (b *bench) fill(rt route) (path, body string) {
 		path = strings.Replace(path, "{id}", b.action.ID, 1)
 	case strings.HasPrefix(rt.path, "/receipts/"):
 		path = strings.Replace(path, "{id}", b.receipt.ID, 1)
+	case strings.HasPrefix(rt.path, "/streams/"):
+		path = strings.Replace(path, "{id}", pushID, 1)
 	default:
 		path = strings.Replace(path, "{id}", "tok_none", 1)
 	}
+	path = strings.NewReplacer("{ref}", "ord-10", "{kid}", "k1").Replace(path)
 	switch rt.method + " " + rt.path {
+	case "GET /tenants/{name}", "DELETE /tenants/{name}":
+		path = "/tenants/spare"
+	case "POST /streams/{id}/status":
+		body = `{"status":"enabled"}`
+	case "POST /streams/{id}/explain":
+		body = `{"event_type":"caep/session-revoked","sub_id":{"format":"email","email":"bob@example.test"}}`
+	case "POST /streams/{id}/subjects":
+		body = `{"add":{"format":"email","email":"bob@example.test"}}`
+	case "POST /deliveries/redrive":
+		body = `{"all":true}`
 	case "POST /apply":
 		body = `{"resources":[],"dry_run":true}`
 	case "POST /signals":

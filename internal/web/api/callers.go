@@ -27,7 +27,7 @@ const (
 	maxCallers = 10_000
 )
 
-func (c *callers) find(ctx context.Context, st Tokens, tenant, token string, now time.Time) (*Caller, error) {
+func (c *callers) find(ctx context.Context, st Tokens, token string, now time.Time) (*Caller, error) {
 	key := sha256.Sum256([]byte(token))
 	c.mu.Lock()
 	k, ok := c.all[key]
@@ -36,7 +36,7 @@ func (c *callers) find(ctx context.Context, st Tokens, tenant, token string, now
 	if ok && now.Before(k.until) && (k.caller.Expires == 0 || hub.At(now) < k.caller.Expires) {
 		return k.caller, nil
 	}
-	caller, err := Authenticate(ctx, st, tenant, token, now)
+	caller, err := Authenticate(ctx, st, "", token, now)
 	if err != nil {
 		return nil, err
 	}

@@ -100,6 +100,7 @@ type Submission struct {
 	TXN       string
 	Do        []string        // act, transmit, or both
 	Order     json.RawMessage // directive; nil: none
+	Streams   []string        // stream ids: only to these; nil: to every one that takes the type
 	// Idempotency is handed on to the store's Keep; nil: the request had no key.
 	Idempotency *store.Idempotency
 }

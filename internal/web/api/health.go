@@ -28,7 +28,11 @@ func (d *Door) readyz(w http.ResponseWriter, r *http.Request) {
 
 func (d *Door) metrics(w http.ResponseWriter, r *http.Request) {
 	if !d.c.MetricsOpen {
-		if _, err := d.caller(r); err != nil {
+		c, err := d.caller(r)
+		if err == nil && c.Tenant != d.c.Tenant { // they tell of every tenant
+			err = hub.Errorf(hub.Forbidden, "this needs a token of the tenant %s", d.c.Tenant)
+		}
+		if err != nil {
 			d.fail(w, r, err)
 			return
 		}

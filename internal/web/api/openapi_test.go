@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"countersign/event/ssf"
 	"countersign/internal/hub"
+	"countersign/transmitter"
 )
 
 type apiDoc struct {
@@ -83,6 +85,11 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"Problem": problem{}, "Step": Step{}, "ApplyRequest": applyRequest{}, "ApplyAnswer": applyAnswer{}, "SignalRequest": signalRequest{}, "SignalAccepted": accepted{},
 		"Signal": hub.Signal{}, "Order": hub.Order{}, "Decision": hub.Decision{}, "Finding": hub.Finding{}, "Action": hub.Action{}, "Attempt": hub.Attempt{}, "Receipt": hub.Receipt{},
 		"Resource": resourceView{}, "Story": Story{}, "TokenAsReceived": tokenStory{}, "AccessToken": tokenView{},
+		"Stream": StreamInfo{}, "StreamStory": StreamStory{}, "StreamDelivery": StreamDelivery{}, "Answer": Answer{}, "Trouble": Trouble{}, "ReasonCount": ReasonCount{}, "Delivery": Delivery{},
+		"RedriveRequest": RedriveRequest{}, "Redriven": Redriven{}, "StatusRequest": StatusRequest{}, "ExplainRequest": ExplainRequest{}, "Explained": Explained{}, "ExplainStep": ExplainStep{},
+		"SubjectRequest": SubjectRequest{}, "SubjectChanged": SubjectChanged{}, "StreamAsked": StreamAsked{}, "EachRequest": EachRequest{}, "EachAnswer": EachAnswer{}, "EachSent": EachSent{},
+		"Examination": Examination{}, "Diagnosis": Diagnosis{}, "SentOrder": OrderInfo{}, "OrderStory": OrderStory{}, "Moment": Moment{}, "OrderReceipt": OrderReceipt{}, "WithdrawRequest": WithdrawRequest{},
+		"Key": KeyInfo{}, "RotateRequest": RotateRequest{}, "RetireRequest": RetireRequest{},
 	} {
 		got := slices.Sorted(maps.Keys(d.Components.Schemas[name]["properties"].(map[string]any)))
 		want := members(reflect.TypeOf(v))
@@ -117,9 +124,15 @@ func TestEveryRouteAnswersAsDescribed(t *testing.T) {
 	b := newBench(t)
 	d := readDoc(t)
 	b.want(200, b.post("/apply", b.operator, `{"resources":[`+appDoc+`,`+identityDoc+`,`+policyDoc+`,`+sourceDoc+`],"secrets":{"wiki-token":"v","spare":"w"}}`))
+	b.want(200, b.post("/apply", b.operator, `{"resources":[`+spareTenant+`]}`))
+	b.wires[DefaultTenant].orders[0].Receipts = []transmitter.KeptReceipt{b.receiptFor(b.signer, &b.wires[DefaultTenant].orders[0])}
+	b.wires[DefaultTenant].answer = func(string) {
+		w := b.wires[DefaultTenant]
+		w.lines = append([]transmitter.Delivery{{Stream: 3, StreamID: pushID, JTI: "ver-1", Type: ssf.VerificationURI, Outcome: transmitter.Delivered, Status: 202, At: transmitter.At(start)}}, w.lines...)
+	}
 	var made tokenView
 	b.decode(b.want(201, b.post("/tokens", b.operator, `{"client":"reader"}`)), &made)
-	names := map[string]string{"/sources/": "idp", "/apps/": "wiki", "/identities/": "alice", "/policies/": "p1", "/clients/": "writer", "/secrets/": "spare"}
+	names := map[string]string{"/sources/": "idp", "/apps/": "wiki", "/identities/": "alice", "/policies/": "p1", "/clients/": "writer", "/secrets/": "spare", "/tenants/": "spare"}
 	// Deletes come last, so that what the others read is there.
 	ordered := slices.Clone(routes)
 	slices.SortStableFunc(ordered, func(a, b route) int {

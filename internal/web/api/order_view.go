@@ -19,9 +19,9 @@ type OrderInfo struct {
 	InterimBy  int64      `json:"interim_by,omitempty"`
 	CompleteBy int64      `json:"complete_by,omitempty"`
 	When       string     `json:"receipt_when,omitempty"`
-	Standing   string     `json:"standing"` // queued | delivered | acknowledged | rejected | in_progress | receipted | closed_unreceipted | unreceiptable | disputed | dropped | expired | withdrawn
+	Standing   string     `json:"standing"` // queued | acknowledged | rejected | in_progress | receipted | closed_unreceipted | unreceiptable | disputed | dropped | expired | withdrawn
 	Outcome    string     `json:"outcome,omitempty"`
-	Late       bool       `json:"late"`    // interim_by passed without the receipt that was due
+	Late       bool       `json:"late"`    // a receipt was due and came late, or has not come
 	Overdue    bool       `json:"overdue"` // complete_by passed without it
 	Why        string     `json:"why,omitempty"`
 	Arrived    hub.Micros `json:"arrived_at,omitempty"`

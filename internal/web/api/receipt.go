@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"net/http"
 
 	"countersign/internal/hub"
@@ -113,26 +112,4 @@ func (d *Door) evidence(w http.ResponseWriter, r *request) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(file)
 	return nil
-}
-
-func (d *Door) listKeys(w http.ResponseWriter, r *request) error {
-	keys, err := d.c.Keys.Ours(r.Context(), r.tenant)
-	if err != nil {
-		return err
-	}
-	type row struct {
-		KID        string          `json:"kid"`
-		Alg        string          `json:"alg"`
-		Thumbprint string          `json:"thumbprint"`
-		JWK        json.RawMessage `json:"jwk"`
-	}
-	items := []row{}
-	for _, k := range keys {
-		jwk, err := json.Marshal(k)
-		if err != nil {
-			return err
-		}
-		items = append(items, row{k.ID, k.Algorithm, k.Thumbprint(), jwk})
-	}
-	return writeJSON(w, http.StatusOK, page[row]{Items: items})
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -63,31 +64,40 @@ func remove(kind hub.Kind) func(*Door, http.ResponseWriter, *request) error {
 		if err != nil {
 			return err
 		}
-		if kind != hub.KindIdentity {
-			var after []hub.Resource
-			for _, k := range hub.Kinds {
-				if k == hub.KindIdentity {
-					continue
-				}
-				all, err := d.c.Store.Resources(r.Context(), r.tenant, k)
-				if err != nil {
-					return err
-				}
-				for _, o := range all {
-					if o.Kind != res.Kind || o.Name != res.Name {
-						after = append(after, o)
-					}
-				}
-			}
-			if err := d.check(r.Context(), r.tenant, after); err != nil {
-				return hub.Errorf(hub.Conflict, "%s %s is still needed: %w", kind, res.Name, err)
-			}
+		if err := d.spare(r.Context(), r.tenant, res); err != nil {
+			return err
 		}
 		if _, err := d.commit(r.Context(), r.tenant, []store.Change{{Op: store.OpDelete, Resource: *res}}, false); err != nil {
 			return err
 		}
 		return writeJSON(w, http.StatusOK, Step{Op: "delete", Kind: kind, Name: res.Name})
 	}
+}
+
+// spare refuses to delete what the others need.
+func (d *Door) spare(ctx context.Context, tenant string, res *hub.Resource) error {
+	if res.Kind == hub.KindIdentity {
+		return nil
+	}
+	var after []hub.Resource
+	for _, k := range hub.Kinds {
+		if k == hub.KindIdentity {
+			continue
+		}
+		all, err := d.c.Store.Resources(ctx, tenant, k)
+		if err != nil {
+			return err
+		}
+		for _, o := range all {
+			if o.Kind != res.Kind || o.Name != res.Name {
+				after = append(after, o)
+			}
+		}
+	}
+	if err := d.check(ctx, tenant, after); err != nil {
+		return hub.Errorf(hub.Conflict, "%s %s is still needed: %w", res.Kind, res.Name, err)
+	}
+	return nil
 }
 
 // export gives every resource as a document that apply takes. Secrets are references in it.

@@ -53,6 +53,24 @@ var routes = []route{
 	{"GET", "/receipts/{id}", ScopeSignalsRead, false, (*Door).showReceipt},
 	{"GET", "/receipts/{id}/evidence", ScopeSignalsToken, false, (*Door).evidence},
 
+	{"GET", "/streams", ScopeResourcesRead, false, (*Door).listStreams},
+	{"GET", "/streams/{id}", ScopeResourcesRead, false, (*Door).showStream},
+	{"DELETE", "/streams/{id}", ScopeResourcesWrite, false, (*Door).deleteStream},
+	{"POST", "/streams/{id}/status", ScopeResourcesWrite, false, (*Door).setStreamStatus},
+	{"POST", "/streams/{id}/verify", ScopeResourcesWrite, false, (*Door).verifyStream},
+	{"POST", "/streams/{id}/explain", ScopeSignalsRead, false, (*Door).explainStream},
+	{"POST", "/streams/{id}/subjects", ScopeResourcesWrite, false, (*Door).changeStreamSubject},
+	{"POST", "/streams/{id}/each-event", ScopeSignalsWrite, false, (*Door).eachEvent},
+	{"GET", "/streams/{id}/doctor", ScopeResourcesWrite, false, (*Door).examineStream},
+	{"GET", "/deliveries", ScopeSignalsRead, false, (*Door).listDeliveries},
+	{"POST", "/deliveries/redrive", ScopeResourcesWrite, false, (*Door).redrive},
+	{"GET", "/orders", ScopeSignalsRead, false, (*Door).listSentOrders},
+	{"GET", "/orders/{ref}", ScopeSignalsRead, false, (*Door).showSentOrder},
+	{"POST", "/orders/{ref}/withdraw", ScopeResourcesWrite, false, (*Door).withdraw},
+
+	{"GET", "/tenants", scopeOperator, false, (*Door).listTenants},
+	{"GET", "/tenants/{name}", scopeOperator, false, (*Door).showTenant},
+	{"DELETE", "/tenants/{name}", scopeOperator, false, (*Door).deleteTenant},
 	{"GET", "/secrets", scopeOperator, false, (*Door).listSecrets},
 	{"PUT", "/secrets/{name}", scopeOperator, false, (*Door).putSecret},
 	{"DELETE", "/secrets/{name}", scopeOperator, false, (*Door).deleteSecret},
@@ -60,6 +78,8 @@ var routes = []route{
 	{"POST", "/tokens", scopeOperator, false, (*Door).createToken},
 	{"DELETE", "/tokens/{id}", scopeOperator, false, (*Door).revokeToken},
 	{"GET", "/keys", ScopeResourcesRead, false, (*Door).listKeys},
+	{"POST", "/keys/rotate", scopeOperator, false, (*Door).rotateKey},
+	{"POST", "/keys/{kid}/retire", scopeOperator, false, (*Door).retireKey},
 }
 
 // request is a call whose caller is known.
@@ -113,6 +133,9 @@ func (d *Door) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 			return hub.Errorf(hub.Forbidden, "this needs %s", what).WithHint("give the client the scope with apply, or use another token")
 		}
 		req.caller = caller
+		if err := d.aim(req); err != nil {
+			return err
+		}
 	}
 	return rt.do(d, w, req)
 }
@@ -125,7 +148,7 @@ func (d *Door) caller(r *http.Request) (*Caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.callers.find(r.Context(), d.c.Store, d.c.Tenant, token, d.c.Now())
+	return d.callers.find(r.Context(), d.c.Store, token, d.c.Now())
 }
 
 func safeMethod(m string) string {

@@ -56,7 +56,7 @@ func (d *Door) putSecret(w http.ResponseWriter, r *request) error {
 
 func (d *Door) deleteSecret(w http.ResponseWriter, r *request) error {
 	name := r.PathValue("name")
-	for _, kind := range []hub.Kind{hub.KindSource, hub.KindApp} {
+	for _, kind := range []hub.Kind{hub.KindSource, hub.KindApp, hub.KindStream, hub.KindClient, hub.KindTenant} {
 		all, err := d.c.Store.Resources(r.Context(), r.tenant, kind)
 		if err != nil {
 			return err

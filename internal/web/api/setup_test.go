@@ -48,6 +48,9 @@ type bench struct {
 	signal   *hub.Signal
 	action   *hub.Action
 	receipt  *hub.Receipt
+	signer   *set.Signer
+	wires    map[string]*wire // by tenant; one that is not there is not open
+	last     *Submission
 }
 
 type submitter struct{ b *bench }
@@ -56,6 +59,7 @@ func (s submitter) Submit(ctx context.Context, tenant string, sub *Submission) (
 	if s.b.broken != nil {
 		return hub.Kept{}, s.b.broken
 	}
+	s.b.last = sub
 	src := "operator"
 	if sub.Client != "" {
 		src = "client:" + sub.Client
@@ -100,7 +104,22 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.cfg = Config{Store: st, Signals: submitter{b}, Secrets: vault.NewSecrets(v, st), Keys: keys{signer}, Registry: event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), ssf.Vocabulary(), scim.Vocabulary()),
+	b.signer = signer
+	b.wires = map[string]*wire{DefaultTenant: b.furnish(signer), "acme": {}}
+	b.cfg = Config{KeyRing: ring{b},
+		Streams: func(tenant string) Streams {
+			if w := b.wires[tenant]; w != nil {
+				return w
+			}
+			return nil
+		},
+		Outbox: func(tenant string) Outbox {
+			if w := b.wires[tenant]; w != nil {
+				return w
+			}
+			return nil
+		},
+		Store: st, Signals: submitter{b}, Secrets: vault.NewSecrets(v, st), Keys: keys{signer}, Registry: event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), ssf.Vocabulary(), scim.Vocabulary()),
 		Check: func(_ context.Context, _ string, all []hub.Resource) error {
 			for _, r := range all {
 				if r.Name == b.faulty {

@@ -14,7 +14,6 @@ import (
 	"countersign/internal/store"
 	"countersign/internal/strictjson"
 	"countersign/set"
-	"countersign/subject"
 )
 
 // signalRequest is a signal in plain JSON.
@@ -23,8 +22,9 @@ type signalRequest struct {
 	SubID     json.RawMessage `json:"sub_id"`
 	Event     json.RawMessage `json:"event"`
 	TXN       string          `json:"txn"`
-	Do        deeds           `json:"do"`    // act (default), transmit, or a list of both
-	Order     json.RawMessage `json:"order"` // a directive of the receipts profile
+	Do        deeds           `json:"do"`      // act (default; with streams: transmit), transmit, or a list of both
+	Order     json.RawMessage `json:"order"`   // a directive of the receipts profile
+	Streams   []string        `json:"streams"` // ids or names; only to these
 }
 
 var signalNames = jsonNames(reflect.TypeFor[signalRequest]())
@@ -57,6 +57,10 @@ func (q *signalRequest) read(data []byte) error {
 			q.Event = m.Value
 		case "order":
 			q.Order = m.Value
+		case "streams":
+			if string(m.Value) != "null" && json.Unmarshal(m.Value, &q.Streams) != nil {
+				err = hub.Errorf(hub.Invalid, "body: member %q must be a list of strings", m.Name)
+			}
 		case "do":
 			if err = q.Do.UnmarshalJSON(m.Value); err != nil {
 				err = hub.Errorf(hub.Invalid, "body: %w", err)
@@ -93,6 +97,7 @@ type Story struct {
 	Decision *hub.Decision  `json:"decision,omitempty"`
 	Actions  []*hub.Action  `json:"actions"`
 	Receipts []*hub.Receipt `json:"receipts"`
+	Streams  []Delivery     `json:"streams,omitempty"` // what was transmitted under its txn, and what became of that
 }
 
 // tokenStory is the token as received, and opened for reading.
@@ -152,53 +157,73 @@ func (d *Door) submission(r *request, data []byte) (*Submission, error) {
 	if err := req.read(data); err != nil {
 		return nil, err
 	}
-	t, ok := d.c.Registry.Resolve(req.EventType)
-	if !ok {
-		return nil, hub.Errorf(hub.Invalid, "event_type %q is not known", short(req.EventType)).WithHint("countersign event types")
-	}
-	if t.StreamLevel {
-		return nil, hub.Errorf(hub.Invalid, "event_type %s speaks about a stream and is not sent by hand", t.Name)
-	}
-	if len(req.Event) == 0 || string(req.Event) == "null" {
-		req.Event = json.RawMessage("{}")
-	}
-	if _, err := d.c.Registry.Decode(t.URI, req.Event); err != nil { // it validates, too
-		return nil, hub.Errorf(hub.Invalid, "event: %w", err)
-	}
-	if len(req.SubID) == 0 {
-		return nil, hub.Errorf(hub.Invalid, "sub_id is missing").WithHint(`as in {"format": "email", "email": "alice@example.test"}`)
-	}
-	id, err := subject.Parse(req.SubID)
+	t, err := d.typeOf(req.EventType)
 	if err != nil {
-		return nil, hub.Errorf(hub.Invalid, "sub_id: %w", err)
+		return nil, err
+	}
+	if req.Event, err = d.payloadOf(t.URI, req.Event); err != nil {
+		return nil, err
+	}
+	id, err := subjectOf("sub_id", req.SubID)
+	if err != nil {
+		return nil, err
 	}
 	if len(req.Do) == 0 {
 		req.Do = deeds{"act"}
+		if req.Streams != nil {
+			req.Do = deeds{"transmit"}
+		}
 	}
 	for i, do := range req.Do {
 		if do != "act" && do != "transmit" || slices.Contains(req.Do[:i], do) {
 			return nil, hub.Errorf(hub.Invalid, "do must be act, transmit, or a list of both")
 		}
 	}
-	if len(req.TXN) > 200 || !printable(req.TXN) {
-		return nil, hub.Errorf(hub.Invalid, "txn must have at most 200 printable characters")
+	if err := checkTXN(req.TXN); err != nil {
+		return nil, err
 	}
-	if string(req.Order) == "null" {
-		req.Order = nil
+	if err := r.caller.maySend(t); err != nil {
+		return nil, err
 	}
-	if c := r.caller.Spec; c != nil {
-		if len(c.Events) > 0 && !slices.ContainsFunc(c.Events, func(e string) bool { return e == t.URI || e == t.Name }) {
-			return nil, hub.Errorf(hub.Forbidden, "client %s may not send %s", c.Name, t.Name).WithHint("add it to events of the client")
+	if err := r.caller.mayTell(&id); err != nil {
+		return nil, err
+	}
+	streams, err := d.chosen(r, req.Streams, req.Do)
+	if err != nil {
+		return nil, err
+	}
+	return &Submission{Client: r.caller.Client, EventType: t.URI, SubID: req.SubID, Subject: &id, Event: req.Event, TXN: req.TXN, Do: req.Do, Order: notNull(req.Order), Streams: streams}, nil
+}
+
+// chosen gives the ids of the streams that a signal is limited to; nil is no limit.
+func (d *Door) chosen(r *request, refs []string, do []string) ([]string, error) {
+	switch {
+	case refs == nil:
+		return nil, nil
+	case len(refs) == 0 || len(refs) > 100:
+		return nil, hub.Errorf(hub.Invalid, "streams must name 1 to 100 streams").WithHint("leave it out for every stream that takes the type")
+	case !slices.Contains(do, "transmit"):
+		return nil, hub.Errorf(hub.Invalid, "streams is for signals that are transmitted").WithHint(`add transmit to do`)
+	}
+	o, err := d.office(r.tenant)
+	if err != nil {
+		return nil, err
+	}
+	ids := []string{}
+	for _, ref := range refs {
+		v, err := o.find(r.Context(), ref)
+		if hub.CodeOf(err) == hub.NotFound && err != nil {
+			return nil, hub.Errorf(hub.Invalid, "streams: there is no stream %q", short(ref)).WithHint("countersign stream list")
 		}
-		if len(c.Domains) > 0 {
-			email, ok := id.Email()
-			_, domain, _ := strings.Cut(email, "@")
-			if !ok || !slices.ContainsFunc(c.Domains, func(d string) bool { return strings.EqualFold(d, domain) }) {
-				return nil, hub.Errorf(hub.Forbidden, "client %s may not send signals about this subject", c.Name).WithHint("its domains are: %s", strings.Join(c.Domains, ", "))
-			}
+		if err != nil {
+			return nil, err
 		}
+		if slices.Contains(ids, v.Stream.ID) {
+			return nil, hub.Errorf(hub.Invalid, "streams: %q stands there twice", short(ref))
+		}
+		ids = append(ids, v.Stream.ID)
 	}
-	return &Submission{Client: r.caller.Client, EventType: t.URI, SubID: req.SubID, Subject: &id, Event: req.Event, TXN: req.TXN, Do: req.Do, Order: req.Order}, nil
+	return ids, nil
 }
 
 func printable(s string) bool {
@@ -265,6 +290,11 @@ func (d *Door) showSignal(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	s.Receipts = append(s.Receipts, receipts...)
+	if o, err := d.office(r.tenant); err == nil {
+		if s.Streams, err = Told(r.Context(), o.streams, o.outbox, sig.TXN); err != nil {
+			return err
+		}
+	}
 	if sig.Token != "" && r.caller.May(ScopeSignalsToken) {
 		s.Token = openToken(sig.Token)
 	}

@@ -101,7 +101,7 @@ type Delivery struct {
 	Reason  string     `json:"reason,omitempty"`
 	Tries   int        `json:"tries,omitempty"` // of the process that ended it
 	First   hub.Micros `json:"first_at,omitempty"`
-	At      hub.Micros `json:"at"`                // of a waiting one: since when
+	At      hub.Micros `json:"at"`                 // of a waiting one: since when
 	Back    bool       `json:"redriven,omitempty"` // a dead letter that was put back since
 }
 

@@ -16,6 +16,10 @@ type Streams interface {
 	RemoveStream(ctx context.Context, id string) error
 	ListSubject(ctx context.Context, id string, sub subject.Identifier, on, verified bool) error
 	Send(ctx context.Context, m transmitter.Message) (*transmitter.Sent, error)
+	Explain(ctx context.Context, m transmitter.Message, id string) (*transmitter.Explanation, error)
+	Orders(ctx context.Context, which transmitter.OrderFilter) ([]transmitter.SentOrder, error)
+	OrderOf(ctx context.Context, ref string) (*transmitter.SentOrder, error)
+	Withdraw(ctx context.Context, ref, reasonAdmin string) (*transmitter.SentOrder, error)
 	Redrive(ctx context.Context, which transmitter.DeadFilter) (int, error)
 	KeysInUse(ctx context.Context) (map[string]int64, error)
 }

@@ -1,0 +1,436 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"countersign/event/ssf"
+	"countersign/internal/hub"
+	"countersign/set"
+	"countersign/stream"
+	"countersign/transmitter"
+)
+
+// Bounds of an examination.
+const (
+	probeTime    = 10 * time.Second // one fetch from our public address
+	probeSize    = 1 << 20
+	roundTripGap = 50 * time.Millisecond
+	clockOff     = 30 * time.Second
+)
+
+// patience is how long the doctor waits for what becomes of a verification event.
+const patience = 10 * time.Second
+
+// Results of a diagnosis, and the sides that can put something right.
+const (
+	fine = "ok"
+	warn = "warn"
+	fail = "fail"
+
+	us       = "us"
+	receiver = "receiver"
+	between  = "between"
+)
+
+// exam collects what the doctor finds at one stream.
+type exam struct {
+	d     *Door
+	r     *request
+	o     office
+	v     *transmitter.StreamView
+	now   time.Time
+	found []Diagnosis
+	date  time.Time // of the answer at our public address
+}
+
+func (x *exam) say(check, result, side, seen, fix string) {
+	x.found = append(x.found, Diagnosis{check, result, seen, fix, side})
+}
+
+// examineStream looks at everything that a stream needs to deliver, in the order in which a receiver meets it.
+func (d *Door) examineStream(w http.ResponseWriter, r *request) error {
+	if _, _, err := query(r.Request); err != nil {
+		return err
+	}
+	o, v, err := d.oneStream(r)
+	if err != nil {
+		return err
+	}
+	x := &exam{d: d, r: r, o: o, v: v, now: d.c.Now()}
+	x.metadata()
+	x.clock()
+	for _, look := range []func() error{x.client, x.status, x.events, x.subjects, x.endpoint, x.verification, x.waiting, x.dead, x.inactivity} {
+		if err := look(); err != nil {
+			return err
+		}
+	}
+	s := &v.Stream
+	a := Examination{Stream: s.ID, Name: s.Name, Client: s.Receiver, At: hub.At(x.now), Findings: x.found,
+		OK: !slices.ContainsFunc(x.found, func(f Diagnosis) bool { return f.Result == fail })}
+	return writeJSON(w, http.StatusOK, a)
+}
+
+// fetch reads JSON from our public address, as a receiver would.
+func (x *exam) fetch(address string) ([]byte, error) {
+	client := x.d.c.Probe
+	if client == nil {
+		client = &http.Client{Timeout: probeTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), probeTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, probeSize))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it answers %d", resp.StatusCode)
+	}
+	if mt, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || mt != "application/json" && mt != "application/jwk-set+json" {
+		return nil, errors.New("it answers with another type than application/json")
+	}
+	if t, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		x.date = t
+	}
+	return data, nil
+}
+
+// metadata asks for our metadata and keys at the public address.
+func (x *exam) metadata() {
+	if x.d.c.Issuer == nil {
+		return
+	}
+	issuer := x.d.c.Issuer(x.r.tenant)
+	address, err := stream.MetadataURL(issuer)
+	if err != nil {
+		x.say("metadata", fail, us, "the issuer "+issuer+" is no address", "set public_url in the configuration")
+		return
+	}
+	reach := "see that public_url is the address under which receivers reach the outside listener, with a certificate that they trust"
+	data, err := x.fetch(address)
+	if err != nil {
+		x.say("metadata", fail, us, address+": "+err.Error(), reach)
+		return
+	}
+	var m stream.Metadata
+	switch err := json.Unmarshal(data, &m); {
+	case err != nil:
+		x.say("metadata", fail, us, address+" has something else than our metadata", reach)
+		return
+	case m.Issuer != issuer:
+		x.say("metadata", fail, us, address+" names the issuer "+short(m.Issuer)+", not "+issuer, reach)
+		return
+	}
+	x.say("metadata", fine, us, address, "")
+	x.keys(m.JWKSURI)
+}
+
+// keys holds what is published to what signs.
+func (x *exam) keys(address string) {
+	data, err := x.fetch(address)
+	if err != nil {
+		x.say("keys", fail, us, address+": "+err.Error(), "without our keys a receiver cannot check a signature")
+		return
+	}
+	all, err := set.ParseJWKS(data)
+	if err != nil {
+		x.say("keys", fail, us, address+" has no key set", "see what answers at that address")
+		return
+	}
+	now, alg := x.now.Unix(), x.v.Stream.Algorithm
+	fit, ids := 0, map[string]bool{}
+	for _, k := range all {
+		ids[k.ID] = true
+		if (alg == "" || k.Algorithm == "" || k.Algorithm == alg) && k.Revoked == nil && (k.Expires == 0 || now < k.Expires) && now >= k.NotBefore {
+			fit++
+		}
+	}
+	used, err := x.o.streams.KeysInUse(x.r.Context())
+	if err != nil {
+		x.say("keys", warn, us, "which keys are in use cannot be said now", "look at the hub's log")
+		return
+	}
+	var lost []string
+	for kid, n := range used {
+		if n > 0 && !ids[kid] {
+			lost = append(lost, kid)
+		}
+	}
+	slices.Sort(lost)
+	switch {
+	case fit == 0:
+		x.say("keys", fail, us, fmt.Sprintf("none of the %s at %s is in force for %s", count(int64(len(all)), "key", "keys"), address, or(alg, "the stream")), "countersign key rotate")
+	case len(lost) > 0:
+		x.say("keys", fail, us, "SETs wait for a signature with "+short(strings.Join(lost, ", "))+", which is not published", "countersign key list")
+	default:
+		x.say("keys", fine, us, fmt.Sprintf("%s published at %s, %d in force for %s", count(int64(len(all)), "key", "keys"), address, fit, or(alg, "this stream")), "")
+	}
+}
+
+// clock compares our clock with the one of whatever answers at the public address.
+func (x *exam) clock() {
+	if x.date.IsZero() {
+		return
+	}
+	off := x.now.Sub(x.date).Abs()
+	if off > clockOff {
+		x.say("clock", warn, us, fmt.Sprintf("our clock and the one at our public address differ by %s", off.Round(time.Second)), "set both by NTP; receivers refuse SETs from the future")
+		return
+	}
+	x.say("clock", fine, us, at(hub.At(x.now)), "")
+}
+
+// client looks at whose stream it is.
+func (x *exam) client() error {
+	s := &x.v.Stream
+	res, err := x.d.c.Store.Resource(x.r.Context(), x.r.tenant, hub.KindClient, s.Receiver)
+	if err != nil && hub.CodeOf(err) != hub.NotFound {
+		return err
+	}
+	if err != nil || res == nil {
+		x.say("client", fail, us, "there is no client "+short(s.Receiver), "apply a document of kind client")
+		return nil
+	}
+	scopes, err := clientScopes(res)
+	if err != nil {
+		return err
+	}
+	has := func(any ...string) bool {
+		return slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(any, s) })
+	}
+	switch {
+	case s.Method != stream.PushMethod && !has(transmitter.ScopeRead, transmitter.ScopeManage):
+		x.say("client", fail, us, "client "+s.Receiver+" may not poll", "give it the scope ssf.read")
+	case s.ReceiptIssuer != "" && !has(transmitter.ScopeManageReceipts, transmitter.ScopeManage):
+		x.say("client", fail, us, "client "+s.Receiver+" may not send receipts, and orders go out on this stream", "give it the scope ssf.manage.receipts")
+	case s.Name == "" && !has(transmitter.ScopeManage):
+		x.say("client", warn, us, "client "+s.Receiver+" made this stream and may no longer change it", "give it the scope ssf.manage")
+	default:
+		x.say("client", fine, us, s.Receiver+", with "+strings.Join(scopes, " "), "")
+	}
+	return nil
+}
+
+func (x *exam) status() error {
+	s := &x.v.Stream
+	resume := "countersign stream resume " + nameOf(s)
+	switch s.Status {
+	case transmitter.Paused:
+		x.say("status", warn, between, because("the stream is paused, and SETs are held", s.Reason), resume)
+	case transmitter.Disabled:
+		x.say("status", fail, between, because("the stream is disabled, and nothing is kept for it", s.Reason), resume)
+	default:
+		x.say("status", fine, us, "enabled", "")
+	}
+	return nil
+}
+
+func (x *exam) events() error {
+	s := &x.v.Stream
+	switch {
+	case len(s.Delivered) == 0 && len(s.Requested) > 0:
+		x.say("events", fail, between, fmt.Sprintf("none of the %s that the receiver asked for is offered to it", count(int64(len(s.Requested)), "type", "types")), "compare events_requested with `countersign event types`; capitals count")
+	case len(s.Delivered) == 0:
+		x.say("events", fail, us, "the stream delivers no event type", "name some in events of the stream or its client")
+	case len(s.Requested) > len(s.Delivered):
+		x.say("events", warn, between, fmt.Sprintf("%d of the %d types that were asked for are delivered", len(s.Delivered), len(s.Requested)), "countersign stream show "+nameOf(s))
+	default:
+		x.say("events", fine, us, count(int64(len(s.Delivered)), "type is delivered", "types are delivered"), "")
+	}
+	return nil
+}
+
+func (x *exam) subjects() error {
+	s, n := &x.v.Stream, x.v.Counts.Subjects
+	switch {
+	case s.DefaultSubjects == stream.DefaultNone && n == 0:
+		x.say("subjects", fail, receiver, "the stream can deliver nothing: default_subjects is NONE, and no subject was added", "the receiver adds subjects, or: countersign stream subject add "+nameOf(s)+"; or make the stream with default_subjects: ALL")
+	case s.DefaultSubjects == stream.DefaultNone:
+		x.say("subjects", fine, receiver, "NONE, and "+count(n, "entry", "entries")+" on its list", "")
+	case n > 0:
+		x.say("subjects", fine, receiver, "ALL, and "+count(n, "entry", "entries")+" on its list", "")
+	default:
+		x.say("subjects", fine, receiver, "ALL", "")
+	}
+	for _, w := range x.v.Warnings {
+		x.say("transmitter", warn, us, w, "")
+	}
+	return nil
+}
+
+// endpoint tells how the last try went, or when the receiver was here.
+func (x *exam) endpoint() error {
+	i := InfoOf(x.v, hub.At(x.now))
+	if i.Delivery.Method == "poll" {
+		switch {
+		case i.Parked > 0:
+			x.say("polling", fine, receiver, count(int64(i.Parked), "poll is held open", "polls are held open"), "")
+		case i.Active == 0:
+			x.say("polling", warn, receiver, "the receiver has not been here yet", "it polls with its own token at the endpoint_url of its stream")
+		case hub.At(x.now)-i.Active > late:
+			x.say("polling", warn, receiver, "the receiver was here last at "+at(i.Active), "see whether its polling runs")
+		default:
+			x.say("polling", fine, receiver, "the receiver was here at "+at(i.Active), "")
+		}
+		return nil
+	}
+	where := i.Delivery.Endpoint
+	switch {
+	case i.Trouble != nil:
+		fix := ""
+		if i.Trouble.Open {
+			fix = setUp(&i, or(i.Name, i.ID))
+		}
+		x.say("endpoint", fail, sideOf(i.Last), fmt.Sprintf("%s: %s, for %s since %s", where, or(i.Trouble.Reason, "no try succeeded"), count(int64(i.Trouble.Fails), "try", "tries"), at(i.Trouble.Since)), fix)
+	case i.Last == nil:
+		x.say("endpoint", fine, receiver, where+": nothing was sent since this process started", "")
+	case i.Last.Reason != "":
+		x.say("endpoint", warn, sideOf(i.Last), where+": "+i.Last.Reason, "")
+	default:
+		x.say("endpoint", fine, receiver, fmt.Sprintf("%s: %d at %s", where, i.Last.Status, at(i.Last.At)), "")
+	}
+	return nil
+}
+
+// sideOf says who can do something: without an answer it may be either of us, or the net.
+func sideOf(a *Answer) string {
+	if a == nil || a.Status == 0 {
+		return between
+	}
+	return receiver
+}
+
+// verification sends a verification event on a push stream, and waits for what becomes of it.
+func (x *exam) verification() error {
+	s := &x.v.Stream
+	if s.Method != stream.PushMethod {
+		return nil
+	}
+	if s.Status != transmitter.Enabled {
+		x.say("verification", warn, us, "not tried: the stream is "+s.Status, "")
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), x.d.patience)
+	defer cancel()
+	began := transmitter.At(x.d.c.Now())
+	err := x.o.streams.Verification(ctx, s.ID)
+	if errors.Is(err, transmitter.ErrNotFound) {
+		return streamError(err)
+	}
+	if err != nil {
+		x.say("verification", fail, us, "no verification event could be sent", "look at the hub's log")
+		x.d.c.Log.WarnContext(ctx, "the doctor could not send a verification event", "stream_id", s.ID, "err", err)
+		return nil
+	}
+	start := time.Now()
+	tick := time.NewTicker(roundTripGap)
+	defer tick.Stop()
+	for {
+		all, err := x.o.outbox.Deliveries(ctx, transmitter.DeliveryFilter{Stream: s.Key, N: storyRecent})
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		for i := range all {
+			if l := &all[i]; l.Type == ssf.VerificationURI && l.At >= began {
+				took := time.Since(start).Round(time.Millisecond)
+				if l.Outcome == transmitter.Delivered {
+					x.say("verification", fine, receiver, fmt.Sprintf("answered %d in %s", l.Status, took), "")
+				} else {
+					x.say("verification", fail, receiver, "refused: "+l.Reason, "the receiver takes no verification event; see its log")
+				}
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return x.unanswered(s.ID)
+		case <-tick.C:
+		}
+	}
+}
+
+func (x *exam) unanswered(id string) error {
+	if err := x.r.Context().Err(); err != nil {
+		return err
+	}
+	why, side := "nothing answered in "+x.d.patience.String(), between
+	if v, err := x.o.streams.View(x.r.Context(), id); err == nil {
+		if v.Stream.Trouble.Reason != "" {
+			why = v.Stream.Trouble.Reason
+		}
+		if v.Last.Status != 0 {
+			side = receiver
+		}
+		if !v.Here {
+			why += "; another process of this hub delivers the stream"
+		}
+	}
+	x.say("verification", fail, side, why, "it waits and is tried again; see endpoint")
+	return nil
+}
+
+func (x *exam) waiting() error {
+	c := x.v.Counts
+	switch old := hub.Micros(c.Oldest); {
+	case c.Waiting == 0:
+		x.say("waiting", fine, us, "nothing", "")
+	case old != 0 && hub.At(x.now)-old > late:
+		x.say("waiting", warn, between, count(c.Waiting, "SET waits", "SETs wait")+" since "+at(old), "countersign delivery list --outcome waiting --stream "+nameOf(&x.v.Stream))
+	default:
+		x.say("waiting", fine, us, count(c.Waiting, "SET waits", "SETs wait"), "")
+	}
+	return nil
+}
+
+func (x *exam) dead() error {
+	story, err := StoryOf(x.r.Context(), x.v, x.o.outbox, hub.At(x.now))
+	if err != nil {
+		return err
+	}
+	if len(story.DeadBy) == 0 {
+		x.say("dead letters", fine, us, "none", "")
+	}
+	for i, by := range story.DeadBy {
+		if i == 5 {
+			x.say("dead letters", warn, receiver, count(int64(len(story.DeadBy)-i), "more reason", "more reasons"), "countersign delivery list --outcome dead --stream "+nameOf(&x.v.Stream))
+			break
+		}
+		x.say("dead letters", warn, receiver, fmt.Sprintf("%d: %s, the latest at %s", by.Count, or(by.Reason, "without a reason"), at(by.Latest)), "put the cause right, then: countersign delivery redrive --stream "+nameOf(&x.v.Stream))
+	}
+	return nil
+}
+
+func (x *exam) inactivity() error {
+	s := &x.v.Stream
+	if s.InactivityTimeout == 0 {
+		x.say("inactivity", fine, us, "no inactivity_timeout", "")
+		return nil
+	}
+	limit := time.Duration(s.InactivityTimeout) * time.Second
+	seen := max(s.Active, s.Updated, s.Created)
+	left := limit - x.now.Sub(seen.Time())
+	if left < limit/5 {
+		x.say("inactivity", warn, receiver, fmt.Sprintf("the receiver was active last at %s; after %s of silence the stream is paused", at(hub.Micros(seen)), limit), "the receiver polls, asks for verification, or reads its stream")
+		return nil
+	}
+	x.say("inactivity", fine, receiver, fmt.Sprintf("active last at %s, and %s may pass", at(hub.Micros(seen)), limit), "")
+	return nil
+}

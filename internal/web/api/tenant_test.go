@@ -1,0 +1,3 @@
+package api
+
+const spareTenant = `{"kind":"tenant","name":"spare","title":"Nothing in it"}`
