@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,7 +39,7 @@ func TestScenarios(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			for _, name := range []string{"PUBLIC", "ADMIN"} {
+			for _, name := range []string{"PUBLIC", "ADMIN", "OTHER"} {
 				l, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
 					return err
@@ -49,7 +50,7 @@ func TestScenarios(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "mode": mode, "exits": exits, "field": field,
+			"ready": ready, "mode": mode, "exits": exits, "field": field, "answers": answers, "until": until,
 		},
 	})
 }
@@ -126,4 +127,45 @@ func field(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no member %q in %s", args[1], line)
 	}
 	ts.Setenv(args[0], fmt.Sprint(v))
+}
+
+// answers waits until somebody listens at an address.
+func answers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: answers ADDRESS")
+	}
+	repeat(ts, "nobody listens at "+args[0], func() bool {
+		c, err := net.DialTimeout("tcp", args[0], time.Second)
+		if err != nil {
+			return false
+		}
+		c.Close()
+		return true
+	})
+}
+
+// until repeats a command until its standard output matches: until REGEXP COMMAND…
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP COMMAND…")
+	}
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	repeat(ts, strings.Join(args[1:], " ")+" never showed "+args[0], func() bool {
+		return ts.Exec(args[1], args[2:]...) == nil && re.MatchString(ts.ReadFile("stdout"))
+	})
+}
+
+// repeat tries something often, for 30 seconds.
+func repeat(ts *testscript.TestScript, complaint string, try func() bool) {
+	tick := time.NewTicker(30 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(30 * time.Second)
+	for !try() {
+		select {
+		case <-limit:
+			ts.Fatalf("%s", complaint)
+		case <-tick.C:
+		}
+	}
 }

@@ -45,7 +45,7 @@ func (a *App) sendCommand() *cobra.Command {
   countersign send --print --key idp.pem --claims claims.json`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.send(c.Context(), f) }}
 	s := c.Flags()
-	s.StringVar(&f.to, "to", "", "address to push to; without it the token is printed")
+	s.StringVar(&f.to, "to", "", "address to push to; with --print it may be left out")
 	s.StringVar(&f.issuer, "iss", "", "issuer")
 	s.StringArrayVar(&f.audience, "aud", nil, "audience; may be repeated")
 	s.StringVar(&f.eventType, "event", "", "event type, by name or URI")
