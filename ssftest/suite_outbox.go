@@ -135,11 +135,18 @@ func suiteDone(t *testing.T, s transmitter.Store) {
 		o, err := s.Order(t.Context(), transmitter.OrderKey{Receiver: "r1", ReceiptIssuer: st.ReceiptIssuer, JTI: jti})
 		must(t, err)
 		same(t, o.State, state)
+		same(t, o.Arrived != 0, true)
 	}
 	keys, err := s.Waiting(t.Context())
 	must(t, err)
 	same(t, keys, []int64{st.Key})
 	must(t, s.Done(t.Context(), nil))
+	// An outcome of what the row was before it was given another jti says nothing of what it is now.
+	must(t, s.Done(t.Context(), []transmitter.Outcome{
+		{Stream: st.Key, Seq: d.Rows[0].Seq, JTI: "another", Status: 202, At: 126},
+		{Stream: st.Key, Seq: d.Rows[0].Seq, JTI: "another", Plain: true, Dead: true, Status: 400, At: 126},
+	}))
+	same(t, counts(t, s, st.Key), transmitter.Counts{Waiting: 1, Delivered: 2, Dead: 1})
 }
 
 func suiteBackoff(t *testing.T, s transmitter.Store) {

@@ -92,15 +92,20 @@ func suiteUpdate(t *testing.T, s transmitter.Store) {
 	got, err := s.UpdateStream(t.Context(), "r1", "s1", func(u *transmitter.Stream) error {
 		u.Description, u.Endpoint, u.Authorization, u.Delivered, u.Requested = "new", "https://new.example", "", []string{"urn:example:b"}, nil
 		u.Receipts, u.ReceiptIssuer, u.Updated = nil, "", 77
+		u.Name, u.Naming, u.Shape, u.Format, u.MinVerification, u.InactivityTimeout = "renamed", nil, "", "", 0, 7
 		u.Key, u.ID, u.Receiver, u.Audience, u.Trouble = 99, "x", "x", []string{"x"}, transmitter.Trouble{}
+		u.Listed, u.Active = true, 99
 		return nil
 	})
 	must(t, err)
 	read, err := s.Stream(t.Context(), "r1", "s1")
 	must(t, err)
 	same(t, read, got)
-	if got.Key != st.Key || got.ID != "s1" || got.Receiver != "r1" || !slices.Equal(got.Audience, st.Audience) || got.Trouble.Fails != 2 {
+	if got.Key != st.Key || got.ID != "s1" || got.Receiver != "r1" || !slices.Equal(got.Audience, st.Audience) || got.Trouble.Fails != 2 || got.Listed || got.Active != 0 {
 		t.Fatalf("what may not change did: %+v", got)
+	}
+	if got.Name != "renamed" || got.Naming != nil || got.Shape != "" || got.InactivityTimeout != 7 {
+		t.Fatalf("the change is not there: %+v", got)
 	}
 	if got.Description != "new" || got.Authorization != "" || got.Requested != nil || got.Receipts != nil || got.Generation <= st.Generation {
 		t.Fatalf("the change is not there: %+v", got)
