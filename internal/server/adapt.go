@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"countersign/internal/hub"
 	"countersign/internal/store"
@@ -25,7 +26,12 @@ func (k keyRows) Keys(ctx context.Context, tenant string) ([]vault.KeyRow, error
 	}
 	out := make([]vault.KeyRow, len(rows))
 	for i, r := range rows {
-		out[i] = vault.KeyRow{Tenant: r.Tenant, KID: r.KID, Alg: set.Algorithm(r.Alg), State: r.State, Public: r.Public, Sealed: r.Sealed, Created: r.Created.Time()}
+		out[i] = vault.KeyRow{Tenant: r.Tenant, KID: r.KID, Alg: set.Algorithm(r.Alg), State: r.State, Public: r.Public, Sealed: r.Sealed, Created: r.Created.Time(), Changed: r.Changed.Time()}
 	}
 	return out, nil
+}
+
+// SetKeyState brings a key into a state.
+func (k keyRows) SetKeyState(ctx context.Context, tenant, kid, state string, at time.Time) error {
+	return k.s.SetKeyState(ctx, tenant, kid, state, hub.At(at))
 }

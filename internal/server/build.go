@@ -50,6 +50,7 @@ func (s *Server) build() {
 		},
 		Poke: func() { s.belt.Poke() },
 	})
+	s.oauth = s.authorization()
 	merchant := receipt.Merchant{Name: s.cfg.Name, Software: "countersign/" + s.version}
 	if s.dev {
 		merchant.Software += " dev"

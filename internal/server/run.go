@@ -144,6 +144,11 @@ func (s *Server) lookOut(ctx context.Context) error {
 					s.log.Warn("the resources could not be read again", "tenant", t.name, "err", err)
 				}
 			}
+			if round%5 == 0 || s.store.Engine() == "postgres" {
+				if err := t.tendKeys(ctx); err != nil && ctx.Err() == nil {
+					s.log.Warn("the signing keys could not be looked after", "tenant", t.name, "err", err)
+				}
+			}
 			if err := t.look(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("the streams could not be read again", "tenant", t.name, "err", err)
 			}

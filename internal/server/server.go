@@ -34,6 +34,7 @@ import (
 	"countersign/internal/telemetry"
 	"countersign/internal/vault"
 	"countersign/internal/web/api"
+	"countersign/internal/web/oauth"
 	"countersign/internal/web/ssf"
 	"countersign/set"
 )
@@ -85,6 +86,8 @@ type Server struct {
 
 	outside, admin net.Listener
 	publicURL      string
+
+	oauth *oauth.Server
 
 	tenants atomic.Pointer[map[string]*tenant]
 	opening sync.Mutex

@@ -172,14 +172,11 @@ func (s *Server) receiptSigner(tenant string, src *source) *set.Signer {
 
 // streamClient checks the token of a caller of the stream API.
 func (t *tenant) streamClient(ctx context.Context, token string) (*ssf.Client, error) {
-	c, err := api.Authenticate(ctx, t.s.store, t.name, token, t.s.now())
+	g, err := t.s.oauth.Check(ctx, t.name, token)
 	if err != nil {
 		return nil, err
 	}
-	if c.Spec == nil { // the operator's token is no receiver
-		return nil, nil
-	}
-	return &ssf.Client{Spec: c.Spec, Scopes: c.Scopes}, nil
+	return &ssf.Client{Spec: g.Client, Scopes: g.Scopes, Shape: t.legacy}, nil
 }
 
 // submitter lets the admin API hand signals to the flow.
@@ -196,7 +193,7 @@ type publicKeys struct{ s *Server }
 
 // Ours gives our own keys.
 func (k publicKeys) Ours(_ context.Context, tenant string) ([]set.Key, error) {
-	return k.s.keys.Public(tenant), nil
+	return k.s.keys.Known(tenant), nil
 }
 
 // Source gives the keys of a source.
@@ -214,7 +211,7 @@ func (k publicKeys) Source(ctx context.Context, tenant, name string) ([]set.Key,
 
 // doors makes the two handlers.
 func (s *Server) doors() (outside, admin http.Handler) {
-	outside = s.metrics.Wrap("listen", ssf.New(ssf.Config{Streams: http.HandlerFunc(s.serveStreams), Receive: s.door.Receive, Ready: s.running.Load, Proxies: s.proxies()}))
+	outside = s.metrics.Wrap("listen", ssf.New(ssf.Config{Streams: http.HandlerFunc(s.serveStreams), OAuth: s.oauth, Receive: s.door.Receive, Ready: s.running.Load, Proxies: s.proxies()}))
 	adminAPI := api.New(api.Config{Store: s.store, Signals: submitter{s}, Secrets: s.secrets, Keys: publicKeys{s}, Registry: s.registry,
 		Check:   s.Check,
 		Changed: s.changed, Show: s.show, Ready: s.Ready, Metrics: s.metrics.Handler(), MetricsOpen: s.cfg.AdminPlain(),
@@ -246,6 +243,7 @@ func (s *Server) changed(ctx context.Context, tenant string) {
 			s.log.ErrorContext(ctx, "the tenants could not be read again", "err", err)
 		}
 	}
+	s.oauth.Forget()
 	s.belt.Poke()
 }
 
@@ -262,6 +260,9 @@ func (s *Server) show(_ context.Context, r *hub.Resource) map[string]any {
 	}
 	if p := t.problems.Load(); p != nil && (*p)[string(r.Kind)+" "+r.Name] != "" {
 		out["problem"] = (*p)[string(r.Kind)+" "+r.Name]
+	}
+	if why, ok := t.tenantProblems.Load(string(r.Kind) + " " + r.Name); ok {
+		out["problem"] = why
 	}
 	if src := v.sources[r.Name]; r.Kind == hub.KindSource && src != nil && src.state != nil {
 		shown := *src.state

@@ -22,7 +22,7 @@ func (s *Server) transmitter(t *tenant) (*transmitter.Transmitter, error) {
 		Caller: ssf.Caller(t.streamClient),
 		Receipts: &receipt.Settings{DirectiveEvents: s.orderable(), Actions: actions,
 			Algorithms: []string{string(set.RS256), string(set.PS256), string(set.ES256), string(set.EdDSA)}},
-		Client: s.client, Transport: s.push, InsecureHTTP: s.dev,
+		Client: s.client, Transport: s.push, InsecureHTTP: s.dev, KeysMaxAge: keysMaxAge,
 		AllowEndpoint: s.allowEndpoint(ssf.AllowEndpoint(func(_ context.Context, client string) ([]string, error) {
 			if c := t.view.Load().clients[client]; c != nil {
 				return c.PushHosts, nil

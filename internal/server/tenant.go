@@ -11,6 +11,7 @@ import (
 
 	"countersign/internal/hub"
 	"countersign/internal/web/api"
+	"countersign/internal/web/oauth"
 	"countersign/transmitter"
 )
 
@@ -37,6 +38,10 @@ type tenant struct {
 	unsettled bool
 	narrowed  int64
 	problems  atomic.Pointer[map[string]string] // of resources, found while their streams were set up
+	// Of the default tenant: problems of tenant resources, which it keeps.
+	tenantProblems sync.Map
+
+	external atomic.Pointer[oauth.External] // its further issuer of access tokens; nil: none
 
 	starting sync.Mutex
 	stop     context.CancelFunc // of the transmitter's Run; nil before
@@ -98,6 +103,9 @@ func (s *Server) open(ctx context.Context, name string, spec *hub.Tenant) (*tena
 	if t.streams, err = s.transmitter(t); err != nil {
 		return nil, err
 	}
+	if err := t.rekey(); err != nil {
+		return nil, err
+	}
 	if err := t.reload(ctx); err != nil {
 		return nil, err
 	}
@@ -141,7 +149,8 @@ func (s *Server) openAll(ctx context.Context) error {
 		}
 	}
 	s.tenants.Store(&now)
-	for _, t := range now {
+	for name, t := range now {
+		t.outsider(ctx, specs[name])
 		s.start(t)
 	}
 	return nil

@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,16 +21,31 @@ type KeyRow struct {
 	Tenant  string
 	KID     string
 	Alg     set.Algorithm
-	State   string // active | next | retired
+	State   string // Next, Active, Retiring, Retired or Compromised
 	Public  json.RawMessage
 	Sealed  []byte
 	Created time.Time
+	Changed time.Time // when it came into its state
 }
+
+// The states of a signing key. It is published from the first to the third.
+const (
+	Next        = "next"        // published, so that verifiers learn it, and not used yet
+	Active      = "active"      // signs
+	Retiring    = "retiring"    // signs what was planned under it, and nothing new
+	Retired     = "retired"     // kept for the evidence of what it signed
+	Compromised = "compromised" // withdrawn at once; never signs again
+)
+
+// ErrCompromised: what was to be signed was fixed under a key that was withdrawn since.
+var ErrCompromised = errors.New("vault: the signing key was withdrawn as compromised")
 
 // KeyRows is what Keys needs of the store.
 type KeyRows interface {
 	PutKey(ctx context.Context, k KeyRow) error
 	Keys(ctx context.Context, tenant string) ([]KeyRow, error)
+	// SetKeyState brings a key into a state.
+	SetKeyState(ctx context.Context, tenant, kid, state string, at time.Time) error
 }
 
 // Keys are the signing keys of each tenant, dedicated to Security Event Tokens. Safe for concurrent use.
@@ -41,10 +58,14 @@ type Keys struct {
 	rings map[string]*ring
 }
 
+// ring is the keys of a tenant, opened. It is replaced whole.
 type ring struct {
-	active []*set.Signer // RS256, ES256, EdDSA
-	all    map[string]*set.Signer
-	public []set.Key
+	rows    []KeyRow
+	signers []*set.Signer // those that sign what is new, RS256, ES256, EdDSA; then the retiring ones
+	active  int           // how many of signers sign what is new
+	also    []set.Key     // next ones
+	all     map[string]*set.Signer
+	barred  map[string]bool // compromised
 }
 
 // Algorithms are those for which a tenant has keys, the default first: the CAEP interoperability
@@ -68,12 +89,12 @@ func (k *Keys) Ensure(ctx context.Context, tenant string) error {
 	}
 	have := map[set.Algorithm]bool{}
 	for _, r := range rows {
-		have[r.Alg] = have[r.Alg] || r.State == "active"
+		have[r.Alg] = have[r.Alg] || r.State == Active
 	}
 	made := false
 	for _, alg := range Algorithms {
 		if !have[alg] {
-			if err := k.make(ctx, tenant, alg); err != nil {
+			if _, err := k.make(ctx, tenant, alg, Active); err != nil {
 				return fmt.Errorf("vault: make a signing key: %w", err)
 			}
 			made = true
@@ -84,52 +105,103 @@ func (k *Keys) Ensure(ctx context.Context, tenant string) error {
 			return err
 		}
 	}
-	rg := &ring{all: map[string]*set.Signer{}}
+	_, err = k.load(tenant, rows)
+	return err
+}
+
+// Reload looks for what another node changed, and reports whether anything did.
+func (k *Keys) Reload(ctx context.Context, tenant string) (changed bool, err error) {
+	rows, err := k.rows.Keys(ctx, tenant)
+	if err != nil {
+		return false, err
+	}
+	return k.load(tenant, rows)
+}
+
+// load opens the keys and makes them the tenant's ring. A key that is open already is not opened again.
+func (k *Keys) load(tenant string, rows []KeyRow) (changed bool, err error) {
+	was := k.ring(tenant)
+	if was != nil && slices.EqualFunc(was.rows, rows, func(a, b KeyRow) bool { return a.KID == b.KID && a.State == b.State }) {
+		return false, nil
+	}
+	rg := &ring{rows: rows, all: map[string]*set.Signer{}, barred: map[string]bool{}}
 	signs := map[set.Algorithm]KeyRow{}
+	var retiring []*set.Signer
 	for _, r := range rows {
-		s, err := k.open(r)
-		if err != nil {
-			return err
+		if r.State == Compromised {
+			rg.barred[r.KID] = true
+			continue
+		}
+		var s *set.Signer
+		if was != nil {
+			s = was.all[r.KID]
+		}
+		if s == nil {
+			if s, err = k.open(r); err != nil {
+				return false, err
+			}
 		}
 		rg.all[r.KID] = s
-		if r.State != "retired" {
-			rg.public = append(rg.public, s.Public())
-		}
-		if was, ok := signs[r.Alg]; r.State == "active" && (!ok || r.Created.Before(was.Created) || r.Created.Equal(was.Created) && r.KID < was.KID) {
+		switch r.State {
+		case Next:
+			rg.also = append(rg.also, s.Public())
+		case Retiring:
+			retiring = append(retiring, s)
+		case Active:
+			old, ok := signs[r.Alg]
+			if ok && (old.Created.Before(r.Created) || old.Created.Equal(r.Created) && old.KID < r.KID) {
+				retiring = append(retiring, s) // made by two nodes at once: published, and the older one signs
+				continue
+			}
+			if ok {
+				retiring = append(retiring, rg.all[old.KID])
+			}
 			signs[r.Alg] = r
 		}
 	}
 	for _, alg := range Algorithms {
-		rg.active = append(rg.active, rg.all[signs[alg].KID])
+		s := rg.all[signs[alg].KID]
+		if s == nil {
+			return false, fmt.Errorf("vault: tenant %s has no key that signs %s", tenant, alg)
+		}
+		rg.signers = append(rg.signers, s)
 	}
+	rg.active = len(rg.signers)
+	rg.signers = append(rg.signers, retiring...)
 	k.mu.Lock()
 	k.rings[tenant] = rg
 	k.mu.Unlock()
-	return nil
+	return true, nil
 }
 
-func (k *Keys) make(ctx context.Context, tenant string, alg set.Algorithm) error {
+func (k *Keys) make(ctx context.Context, tenant string, alg set.Algorithm, state string) (KeyRow, error) {
 	key, err := set.GenerateKey(alg)
 	if err != nil {
-		return err
+		return KeyRow{}, err
 	}
 	var id [6]byte
 	rand.Read(id[:])
-	kid := base64.RawURLEncoding.EncodeToString(id[:])
+	return k.put(ctx, tenant, alg, base64.RawURLEncoding.EncodeToString(id[:]), state, key)
+}
+
+// put seals and keeps a private key.
+func (k *Keys) put(ctx context.Context, tenant string, alg set.Algorithm, kid, state string, key crypto.Signer) (KeyRow, error) {
 	s, err := set.NewSigner(alg, kid, key)
 	if err != nil {
-		return err
+		return KeyRow{}, err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return err
+		return KeyRow{}, err
 	}
 	public, err := json.Marshal(s.Public())
 	if err != nil {
-		return err
+		return KeyRow{}, err
 	}
-	return k.rows.PutKey(ctx, KeyRow{Tenant: tenant, KID: kid, Alg: alg, State: "active", Public: public,
-		Sealed: k.vault.Seal("signing-key", tenant+"/"+kid, der), Created: k.now()})
+	now := k.now()
+	r := KeyRow{Tenant: tenant, KID: kid, Alg: alg, State: state, Public: public,
+		Sealed: k.vault.Seal("signing-key", tenant+"/"+kid, der), Created: now, Changed: now}
+	return r, k.rows.PutKey(ctx, r)
 }
 
 func (k *Keys) open(r KeyRow) (*set.Signer, error) {
@@ -154,17 +226,30 @@ func (k *Keys) ring(tenant string) *ring {
 	return k.rings[tenant]
 }
 
-// Signers gives the keys that sign now, one for each algorithm, RS256 first. Ensure comes before.
+// Signers gives the keys that sign: first those for what is new, one for each algorithm, RS256 first; then the retiring
+// ones. Ensure comes before.
 func (k *Keys) Signers(tenant string) []*set.Signer {
 	if r := k.ring(tenant); r != nil {
-		return r.active
+		return r.signers
 	}
 	return nil
 }
 
-// Signer gives the key that signs now with one algorithm; nil where there is none.
+// Next gives the keys that are published and do not sign yet.
+func (k *Keys) Next(tenant string) []set.Key {
+	if r := k.ring(tenant); r != nil {
+		return r.also
+	}
+	return nil
+}
+
+// Signer gives the key that signs what is new with one algorithm; nil where there is none.
 func (k *Keys) Signer(tenant string, alg set.Algorithm) *set.Signer {
-	for _, s := range k.Signers(tenant) {
+	r := k.ring(tenant)
+	if r == nil {
+		return nil
+	}
+	for _, s := range r.signers[:r.active] {
 		if s.Algorithm() == alg {
 			return s
 		}
@@ -172,19 +257,49 @@ func (k *Keys) Signer(tenant string, alg set.Algorithm) *set.Signer {
 	return nil
 }
 
-// Complete signs an input that was fixed with the key kid, also after another key took over.
+// Complete signs an input that was fixed with the key kid, also after another key took over. A key that was withdrawn
+// signs nothing any more: ErrCompromised.
 func (k *Keys) Complete(tenant, kid, input string) (string, error) {
 	r := k.ring(tenant)
-	if r == nil || r.all[kid] == nil {
+	switch {
+	case r != nil && r.barred[kid]:
+		return "", fmt.Errorf("%w: %s", ErrCompromised, kid)
+	case r == nil || r.all[kid] == nil:
 		return "", fmt.Errorf("vault: tenant %s has no signing key %q", tenant, kid)
 	}
 	return r.all[kid].Complete(input)
 }
 
-// Public gives the keys to publish: all that are not retired.
-func (k *Keys) Public(tenant string) []set.Key {
+// Known gives the public keys by which what we ever signed can be verified: all but the compromised ones, whose
+// signature proves nothing.
+func (k *Keys) Known(tenant string) []set.Key {
+	r := k.ring(tenant)
+	if r == nil {
+		return nil
+	}
+	var out []set.Key
+	for _, row := range r.rows {
+		if s := r.all[row.KID]; s != nil {
+			out = append(out, s.Public())
+		}
+	}
+	return out
+}
+
+// Rows gives every key with its state, oldest first.
+func (k *Keys) Rows(tenant string) []KeyRow {
 	if r := k.ring(tenant); r != nil {
-		return r.public
+		return slices.Clone(r.rows)
 	}
 	return nil
+}
+
+// Find gives the public part of a key of any state but compromised; nil where there is none.
+func (k *Keys) Find(tenant, kid string) *set.Key {
+	r := k.ring(tenant)
+	if r == nil || r.all[kid] == nil {
+		return nil
+	}
+	key := r.all[kid].Public()
+	return &key
 }

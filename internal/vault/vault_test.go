@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"countersign/internal/hub"
 	"countersign/set"
@@ -130,6 +131,15 @@ func (m *memory) DeleteSecret(_ context.Context, tenant, name string) error {
 	return nil
 }
 func (m *memory) PutKey(_ context.Context, k KeyRow) error { m.keys = append(m.keys, k); return nil }
+func (m *memory) SetKeyState(_ context.Context, tenant, kid, state string, at time.Time) error {
+	for i := range m.keys {
+		if k := &m.keys[i]; k.Tenant == tenant && k.KID == kid {
+			k.State, k.Changed = state, at
+			return nil
+		}
+	}
+	return hub.Errorf(hub.NotFound, "no such key")
+}
 func (m *memory) Keys(_ context.Context, tenant string) (out []KeyRow, err error) {
 	for _, k := range m.keys {
 		if k.Tenant == tenant {
@@ -214,7 +224,7 @@ func TestKeysAreMadeOnceAndSignForEver(t *testing.T) {
 	if err := NewKeys(open(t, 2), m, nil).Ensure(ctx, "default"); !errors.Is(err, ErrSealed) {
 		t.Errorf("with another master key: %v, want ErrSealed", err)
 	}
-	if len(k.Public("default")) != 3 || k.Public("other") != nil {
+	if len(k.Known("default")) != 3 || k.Known("other") != nil {
 		t.Error("public keys are those of one tenant")
 	}
 }
