@@ -37,7 +37,7 @@ func FuzzCreateStream(f *testing.F) {
 		}
 		switch r.StatusCode {
 		case 201:
-			if len(streams) != 1 || strings.ContainsAny(streams[0].Authorization, "\r\n\x00") || !strings.HasPrefix(strings.ToLower(streams[0].Endpoint), "https://") {
+			if len(streams) != 1 || strings.ContainsAny(streams[0].Authorization, "\r\n\x00") || (streams[0].Method == "urn:ietf:rfc:8935") != strings.HasPrefix(strings.ToLower(streams[0].Endpoint), "https://") {
 				t.Fatalf("kept %+v", streams)
 			}
 			read := do(x, call{method: "GET", path: "/t/blue/ssf/streams?stream_id=" + streams[0].ID, token: "token-a"})
@@ -95,6 +95,87 @@ func FuzzReceiptEndpoint(f *testing.F) {
 		case 400, 413:
 		default:
 			t.Fatalf("status %d for %q", r.StatusCode, token)
+		}
+	})
+}
+
+// FuzzPoll sends any body to a poll address: the answer is JSON and 200 or 400, it never gives more than was asked for, and
+// nothing leaves the store but what the body names.
+func FuzzPoll(f *testing.F) {
+	f.Add(`{"returnImmediately":true}`)
+	f.Add(`{"maxEvents":1,"returnImmediately":true,"ack":["J"]}`)
+	f.Add(`{"maxEvents":0,"setErrs":{"J":{"err":"invalid_key","description":"x"}}}`)
+	f.Add(`{"maxEvents":-1}`)
+	f.Add(`{"returnImmediately":true,"ack":null,"setErrs":null,"maxEvents":null}`)
+	f.Add(`{"returnImmediately":true,"ack":["a",1]}`)
+	f.Add(`{"returnImmediately":true,"setErrs":{"J":{"description":1}}}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		store := new(transmitter.Memory)
+		cfg := newConfig(store)
+		cfg.PollWait = 1
+		x := newTransmitter(t, cfg)
+		id := create(t, x, "token-a", `{}`)
+		jtis := []string{mustSend(t, x, message("alice")).Queued[0].JTI, mustSend(t, x, message("bob")).Queued[0].JTI}
+		body = strings.ReplaceAll(body, `"J"`, `"`+jtis[0]+`"`)
+		r := do(x, call{method: "POST", path: "/t/blue/ssf/streams/" + id + "/poll", token: "token-a", body: body})
+		answer := text(t, r)
+		var in struct {
+			Sets map[string]string `json:"sets"`
+		}
+		if !json.Valid([]byte(answer)) {
+			t.Fatalf("%d with %q", r.StatusCode, answer)
+		}
+		left := store.CountsOf(id).Waiting
+		switch r.StatusCode {
+		case 200:
+			_ = json.Unmarshal([]byte(answer), &in)
+			if int64(len(in.Sets)) > left {
+				t.Fatalf("%d given, %d wait", len(in.Sets), left)
+			}
+		case 400, 413:
+			if left != 2 {
+				t.Fatalf("refused, and %d are left", left)
+			}
+		default:
+			t.Fatalf("status %d for %q: %s", r.StatusCode, body, answer)
+		}
+		for _, jti := range jtis {
+			if left != 2 && r.StatusCode == 200 && !strings.Contains(body, "ack") && !strings.Contains(body, "setErrs") && !strings.Contains(body, `\u`) {
+				t.Fatalf("%s is gone after %q", jti, body)
+			}
+		}
+	})
+}
+
+// FuzzSubject sends any body to the subject endpoints: nothing is kept but by 200 and 204.
+func FuzzSubject(f *testing.F) {
+	f.Add(`{"stream_id":"ID","subject":{"format":"email","email":"a@example.com"}}`, true)
+	f.Add(`{"stream_id":"ID","subject":{"format":"complex","user":{"format":"email","email":"a@example.com"}},"verified":false}`, false)
+	f.Add(`{"stream_id":"ID","subject":{"format":"opaque","id":"ID"}}`, false)
+	f.Add(`{"stream_id":"ID","subject":null}`, true)
+	f.Add(`{"stream_id":"ID","subject":{"format":"email"},"verified":"yes"}`, true)
+	f.Fuzz(func(t *testing.T, body string, add bool) {
+		store := new(transmitter.Memory)
+		x := newTransmitter(t, newConfig(store))
+		id := create(t, x, "token-a", `{}`)
+		path, done := "/t/blue/ssf/subjects/remove", 204
+		if add {
+			path, done = "/t/blue/ssf/subjects/add", 200
+		}
+		r := do(x, call{method: "POST", path: path, token: "token-a", body: strings.ReplaceAll(body, `"ID"`, `"`+id+`"`)})
+		answer := text(t, r)
+		kept := store.CountsOf(id).Subjects
+		switch r.StatusCode {
+		case done:
+			if answer != "" || kept > 1 || kept == 0 && (!add || !strings.Contains(body, "opaque")) {
+				t.Fatalf("%d %q, %d kept", r.StatusCode, answer, kept)
+			}
+		case 400, 404, 413:
+			if kept != 0 || !json.Valid([]byte(answer)) {
+				t.Fatalf("%d %q, %d kept", r.StatusCode, answer, kept)
+			}
+		default:
+			t.Fatalf("status %d for %q: %s", r.StatusCode, body, answer)
 		}
 	})
 }

@@ -316,7 +316,7 @@ func (s *Server) fromOperator(ctx context.Context, c Caller, from *Stream) (*Str
 
 // noNulls refuses null members of a configuration: SSF gives them no meaning (P-15).
 func noNulls(data []byte) error {
-	members, err := strictjson.Object(data)
+	members, err := strictjson.Members(data)
 	if err != nil {
 		return bad("the body is not an object")
 	}
@@ -334,7 +334,7 @@ func noNulls(data []byte) error {
 }
 
 func present(data []byte, name string) bool {
-	members, _ := strictjson.Object(data)
+	members, _ := strictjson.Members(data)
 	return slices.ContainsFunc(members, func(m strictjson.Member) bool { return m.Name == name })
 }
 

@@ -30,21 +30,24 @@ func TestMetadata(t *testing.T) {
 		if md.Issuer != issuer || md.SpecVersion != "1_0" || md.JWKSURI != "https://ssf.example/t/blue/jwks.json" {
 			t.Errorf("metadata: %s", body)
 		}
-		if !slices.Equal(md.DeliveryMethodsSupported, []string{"urn:ietf:rfc:8935"}) || md.AddSubjectEndpoint != "" || md.RemoveSubjectEndpoint != "" {
-			t.Errorf("metadata promises what is not there: %s", body)
+		if !slices.Equal(md.DeliveryMethodsSupported, []string{"urn:ietf:rfc:8935", "urn:ietf:rfc:8936"}) || md.DefaultSubjects != "ALL" {
+			t.Errorf("methods and default_subjects: %s", body)
 		}
-		if len(md.AuthorizationSchemes) == 0 || md.Extra[settingsName] == nil {
+		if !slices.Contains(md.AuthorizationSchemes, stream.AuthorizationScheme{SpecURN: "urn:ietf:rfc:6749"}) || md.Extra[settingsName] == nil {
 			t.Errorf("metadata lacks schemes or receipts: %s", body)
 		}
 		// What the metadata names is really there.
-		for _, endpoint := range []string{md.JWKSURI, md.ConfigurationEndpoint, md.StatusEndpoint, md.VerificationEndpoint} {
+		for _, endpoint := range []string{md.JWKSURI, md.ConfigurationEndpoint, md.StatusEndpoint, md.VerificationEndpoint, md.AddSubjectEndpoint, md.RemoveSubjectEndpoint} {
+			if !strings.HasPrefix(endpoint, "https://ssf.example/t/blue/") {
+				t.Errorf("endpoint %q", endpoint)
+			}
 			r := do(x, call{method: "DELETE", path: strings.TrimPrefix(endpoint, "https://ssf.example")})
 			if r.StatusCode == 404 {
 				t.Errorf("%s is not served", endpoint)
 			}
 		}
 	}
-	req.Covers(t, "TX-1", "TX-2", "TX-3", "TX-4", "TX-7", "TX-8", "TX-9", "TX-10", "TX-11", "TX-19", "TX-26", "TX-27", "IOP-4", "IOP-5", "IOP-6", "IOP-26", "P-1", "P-2", "P-5", "P-6")
+	req.Covers(t, "TX-1", "TX-2", "TX-3", "TX-4", "TX-7", "TX-8", "TX-9", "TX-10", "TX-5", "TX-11", "TX-12", "TX-13", "TX-14", "TX-15", "TX-16", "TX-18", "TX-19", "TX-21", "TX-22", "TX-25", "TX-26", "TX-27", "IOP-8", "IOP-11", "IOP-12", "IOP-4", "IOP-5", "IOP-6", "IOP-26", "P-1", "P-2", "P-5", "P-6")
 	if r := do(x, call{method: "POST", path: "/.well-known/ssf-configuration/t/blue"}); r.StatusCode != 405 || r.Header.Get("Allow") != "GET" {
 		t.Errorf("POST: %d, Allow %q", r.StatusCode, r.Header.Get("Allow"))
 	}

@@ -106,7 +106,9 @@ func TestUpdate(t *testing.T) {
 	theirs := `"` + settingsName + `":{"receipt_issuer":"https://r.example","receipt_jwks_uri":"https://r.example/jwks","receipt_delivery":"push","capabilities":[{"action":"revoke_sessions"}]}`
 	fresh := func(t *testing.T) (*transmitter.Transmitter, *transmitter.Memory, string) {
 		store := new(transmitter.Memory)
-		x := newTransmitter(t, newConfig(store))
+		cfg := newConfig(store)
+		cfg.AllowEndpoint, cfg.MinVerification = notEvil, 10*time.Second
+		x := newTransmitter(t, cfg)
 		body := strings.TrimSuffix(createBody("https://r.example/in"), "}") + `,"description":"first",` + theirs + `}`
 		return x, store, create(t, x, "token-a", body)
 	}
@@ -184,16 +186,29 @@ func TestUpdate(t *testing.T) {
 		req.Covers(t, "TX-79", "TX-80", "TX-85", "TX-89", "P-17")
 	})
 	for name, member := range map[string]string{
-		"iss":                       `"iss":"https://ssf.example/t/blue"`,
-		"aud":                       `"aud":"https://evil.example"`,
-		"events_supported":          `"events_supported":["urn:example:x"]`,
-		"events_delivered":          `"events_delivered":["` + credentialChange + `"],"events_requested":["` + credentialChange + `"]`,
-		"min_verification_interval": `"min_verification_interval":1`,
-		"inactivity_timeout":        `"inactivity_timeout":1`,
-		"null":                      `"description":null`,
-		"wrong type":                `"description":1`,
-		"poll":                      `"delivery":{"method":"urn:ietf:rfc:8936"}`,
-		"bad receipts":              `"` + settingsName + `":{"receipt_issuer":"https://r.example"}`,
+		"iss":                        `"iss":"https://ssf.example/t/blue"`,
+		"aud":                        `"aud":"https://evil.example"`,
+		"events_supported":           `"events_supported":["urn:example:x"]`,
+		"events_delivered":           `"events_delivered":["` + credentialChange + `"],"events_requested":["` + credentialChange + `"]`,
+		"min_verification_interval":  `"min_verification_interval":1`,
+		"inactivity_timeout":         `"inactivity_timeout":1`,
+		"null":                       `"description":null`,
+		"wrong type":                 `"description":1`,
+		"inactivity_timeout as text": `"inactivity_timeout":"1"`,
+		"another poll address":       `"delivery":{"method":"urn:ietf:rfc:8936","endpoint_url":"https://r.example/in"}`,
+		"empty iss":                  `"iss":""`,
+		"empty aud":                  `"aud":[]`,
+		"push without address":       `"delivery":{"method":"urn:ietf:rfc:8935"}`,
+		"delivery without method":    `"delivery":{"endpoint_url":"https://r.example/in"}`,
+		"delivery null":              `"delivery":null`,
+		"address null":               `"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://r.example/in","authorization_header":null}`,
+		"an older method":            `"delivery":{"method":"https://schemas.openid.net/secevent/risc/delivery-method/push","endpoint_url":"https://r.example/in"}`,
+		"a private address":          `"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://evil.example/in"}`,
+		"wide digits in the host":    `"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://１27.0.0.1/in"}`,
+		"a dot that is none":         `"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://127。0。0。1/in"}`,
+		"letters that look alike":    `"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://r.exаmple/in"}`,
+		"a null that is not known":   `"future":null`,
+		"bad receipts":               `"` + settingsName + `":{"receipt_issuer":"https://r.example"}`,
 	} {
 		t.Run("400 for "+name, func(t *testing.T) {
 			x, store, id := fresh(t)
@@ -215,13 +230,55 @@ func TestUpdate(t *testing.T) {
 		}
 		req.Covers(t, "TX-91")
 	})
+	t.Run("a polled stream is read, changed and written back", func(t *testing.T) {
+		x, store, _ := fresh(t)
+		id := create(t, x, "token-a", `{"description":"polled"}`)
+		address := "https://ssf.example/t/blue/ssf/streams/" + id + "/poll"
+		whole := text(t, do(x, call{method: "GET", path: streams + "?stream_id=" + id, token: "token-a"}))
+		changed := strings.Replace(whole, `"description":"polled"`, `"description":"changed"`, 1)
+		for _, c := range []call{
+			{method: "PATCH", body: changed},
+			{method: "PUT", body: changed},
+			{method: "PATCH", body: `{"stream_id":"` + id + `","delivery":{"method":"urn:ietf:rfc:8936"}}`},
+			{method: "PATCH", body: `{"stream_id":"` + id + `","description":"changed"}`},
+			{method: "PUT", body: `{"stream_id":"` + id + `","description":"changed","delivery":{"method":"urn:ietf:rfc:8936"}}`},
+			{method: "PUT", body: `{"stream_id":"` + id + `","description":"changed"}`},
+		} {
+			c.path, c.token = streams, "token-a"
+			r := do(x, c)
+			var answer, again stream.Configuration
+			decode(t, r, &answer)
+			decode(t, do(x, call{method: "GET", path: streams + "?stream_id=" + id, token: "token-a"}), &again)
+			for _, cfg := range []stream.Configuration{answer, again} {
+				if r.StatusCode != 200 || cfg.Description != "changed" || cfg.Delivery == nil || cfg.Delivery.EndpointURL != address || cfg.Delivery.Method != stream.PollMethod {
+					t.Errorf("%s %s: %d %+v", c.method, c.body, r.StatusCode, cfg.Delivery)
+				}
+			}
+		}
+		if st := stored(t, store, id); st.Method != stream.PollMethod {
+			t.Errorf("%+v", st)
+		}
+		req.Covers(t, "TX-62", "TX-85", "TX-86", "TX-89", "IOP-14")
+	})
+	t.Run("the header is changed alone", func(t *testing.T) {
+		x, store, id := fresh(t)
+		r := do(x, call{method: "PATCH", path: streams, token: "token-a", body: `{"stream_id":"` + id + `","delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://r.example/in","authorization_header":"Bearer ` + strings.Repeat("x", 6000) + `"},"status":"paused"}`})
+		body := text(t, r)
+		if st := stored(t, store, id); r.StatusCode != 200 || len(st.Authorization) != 6007 || st.Status != transmitter.Enabled {
+			t.Errorf("%d %s", r.StatusCode, body)
+		}
+		if !strings.Contains(body, `"status":"enabled"`) || !strings.Contains(body, `"aud":`) || strings.Contains(body, "xxx") {
+			t.Errorf("%s", body)
+		}
+		req.Covers(t, "TX-71")
+	})
 	t.Run("events_requested empty", func(t *testing.T) {
 		x, _, id := fresh(t)
 		r := do(x, call{method: "PATCH", path: streams, token: "token-a", body: `{"stream_id":"` + id + `","events_requested":[]}`})
 		if body := text(t, r); r.StatusCode != 200 || !strings.Contains(body, `"events_delivered":[]`) {
 			t.Errorf("%d %s", r.StatusCode, body)
 		}
-		req.Covers(t, "TX-83")
+		req.Covers(t, "TX-49", "TX-83")
 	})
 }
 
