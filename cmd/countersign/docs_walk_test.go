@@ -41,8 +41,8 @@ func TestDocsGettingStarted(t *testing.T) {
 	}
 }
 
-// The commands of transmitting.md, with one hub that sends and another that receives.
-func TestDocsTransmitting(t *testing.T) {
+// The commands of transmitter.md: one hub that sends, receivers beside it, and another hub that receives.
+func TestDocsTransmitter(t *testing.T) {
 	t.Parallel()
 	ca, err := stage.NewCA("Countersign docs test")
 	if err != nil {
@@ -52,27 +52,26 @@ func TestDocsTransmitting(t *testing.T) {
 	_, portA, _ := strings.Cut(a.public, ":")
 	_, portB, _ := strings.Cut(b.public, ":")
 	for _, w := range []*walk{a, b} {
-		w.swap = strings.NewReplacer("https://hub.example.test", "https://localhost:"+portA, "other.example.test", "localhost:"+portB)
-		name := "https://localhost:" + portA
-		if w == b {
-			name = "https://localhost:" + portB
-		}
-		w.file("hub.yaml", "public_url: "+name+"\ntls: {cert: hub.crt, key: hub.key}\nca_file: company-ca.pem\negress: {allow: [127.0.0.0/8, \"::1/128\"]}\n")
-		w.serve("docs/transmitting.md", "countersign serve --config hub.yaml")
+		w.swap = strings.NewReplacer("https://localhost:8443", "https://localhost:"+portA, "other.example.test", "localhost:"+portB)
 	}
-	list, _ := blocks(t, "docs/transmitting.md")
+	a.env = append(a.env, "SSL_CERT_FILE="+filepath.Join(a.dir, "company-ca.pem")) // the other hub's certificate
+	b.file("hub.yaml", "public_url: https://localhost:"+portB+"\ntls: {cert: hub.crt, key: hub.key}\nca_file: "+
+		filepath.Join(a.dir, "data", "self-signed.pem")+"\negress: {allow: [127.0.0.0/8, \"::1/128\"]}\n")
+	list, _ := blocks(t, "docs/transmitter.md")
 	last := a
 	for _, blk := range list {
 		if m := fileNote.FindStringSubmatch(blk.note); m != nil {
 			a.file(m[1], blk.text)
 			continue
 		}
-		note, at, run := strings.Cut(blk.note, " at ")
+		note, at, _ := strings.Cut(blk.note, " at ")
 		switch {
-		case run && at == "A":
+		case at == "B":
+			if last = b; b.idle() {
+				b.serve("docs/transmitter.md", "countersign serve --config hub.yaml")
+			}
+		case blk.note != "" || blk.lang == "yaml":
 			last = a
-		case run && at == "B":
-			last = b
 		case blk.lang != "text":
 			continue
 		}
@@ -81,6 +80,13 @@ func TestDocsTransmitting(t *testing.T) {
 			b.until("source", "show", "partner", "status: made")
 		case "test: answered":
 			b.until("receipt", "list", "", "accepted")
+		case "test: dead":
+			a.until("delivery", "list", "--outcome dead", "dead")
+		case "test: background":
+			a.listen(blk)
+			continue
+		case "test: arrived":
+			a.arrived()
 		}
 		last.do(blk)
 		if strings.Contains(blk.text, "token create") {
@@ -88,15 +94,8 @@ func TestDocsTransmitting(t *testing.T) {
 			b.env = append(b.env, "TOKEN="+lines[len(lines)-1])
 		}
 	}
-	if a.checked+b.checked < 2 {
+	if a.checked+b.checked < 18 {
 		t.Errorf("only %d outputs were compared", a.checked+b.checked)
-	}
-	var signals int
-	for range strings.SplitSeq(strings.TrimSpace(b.sh("signal list", "countersign signal list --json")), "\n") {
-		signals++
-	}
-	if signals != 2 {
-		t.Errorf("the receiver kept %d signals, not two", signals)
 	}
 }
 
@@ -113,6 +112,61 @@ type walk struct {
 	out     string // of the last command block or of the hub's start
 	stop    func()
 	checked int
+	serving bool    // a hub was started
+	behind  *behind // a receiver that runs beside the reader
+}
+
+// behind is a command that runs while others are typed.
+type behind struct {
+	at, line string
+	out      *output // what it printed
+	says     *output // and said beside
+	exited   chan error
+}
+
+// idle reports whether the walk has no hub yet.
+func (w *walk) idle() bool { return !w.serving }
+
+// listen starts the command of a block and waits until it is ready for what comes.
+func (w *walk) listen(b block) {
+	w.t.Helper()
+	line := strings.TrimSpace(w.swap.Replace(b.text))
+	r := &behind{at: fmt.Sprintf("%s:%d", b.page, b.line), line: line, out: &output{}, says: &output{}, exited: make(chan error, 1)}
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
+	cmd := exec.CommandContext(ctx, "sh", "-euc", "exec "+line)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = w.dir, w.env, r.out, r.says
+	if err := cmd.Start(); err != nil {
+		w.t.Fatalf("%s: %v", r.at, err)
+	}
+	go func() { r.exited <- cmd.Wait(); stop() }()
+	w.t.Cleanup(stop)
+	w.behind = r
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(r.says.String(), "Listening at") && !strings.Contains(r.says.String(), "Polling") {
+		select {
+		case err := <-r.exited:
+			w.t.Fatalf("%s: %s: %v\n%s%s", r.at, line, err, r.out, r.says)
+		case <-ctx.Done():
+			w.t.Fatalf("%s: %s was not ready in time:\n%s%s", r.at, line, r.out, r.says)
+		case <-tick.C:
+		}
+	}
+}
+
+// arrived waits until the receiver has what it waited for; its output is the one to compare.
+func (w *walk) arrived() {
+	w.t.Helper()
+	r := w.behind
+	select {
+	case err := <-r.exited:
+		if err != nil {
+			w.t.Fatalf("%s: %s: %v\n%s%s", r.at, r.line, err, r.out, r.says)
+		}
+	case <-time.After(30 * time.Second):
+		w.t.Fatalf("%s: %s did not end:\n%s%s", r.at, r.line, r.out, r.says)
+	}
+	w.out = r.out.String()
 }
 
 // newWalk sets the scene; its certificates are by ca, or by one of its own.
@@ -307,6 +361,7 @@ func (o *output) String() string              { o.mu.Lock(); defer o.mu.Unlock()
 func (w *walk) serve(at, line string) {
 	w.t.Helper()
 	w.stop()
+	w.serving = true
 	args := append(strings.Fields(line)[1:], "--listen", w.public, "--admin-listen", w.admin)
 	cmd := exec.Command(program(w.t), args...)
 	cmd.Dir, cmd.Env = w.dir, w.env

@@ -111,7 +111,7 @@ func (t *till) receipt(o *receipt.Order) (*receipt.Receipt, error) {
 			r.Lines = append(r.Lines, line)
 		}
 	}
-	_, r.Outcome = receipt.Compute(o.Directive, r.Lines)
+	r.Totals, r.Outcome = receipt.Compute(o.Directive, r.Lines)
 	if o.Directive.Receipt.When == "exceptions" && r.Outcome == receipt.OutcomeFulfilled {
 		return nil, nil
 	}
