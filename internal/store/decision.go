@@ -18,9 +18,22 @@ func (s *Store) Decide(ctx context.Context, sig *hub.Signal, d *hub.Decision, ac
 	if err := needTenant(sig.Tenant); err != nil {
 		return nil, err
 	}
-	key, err := s.seqs.take(ctx, 2+2*int64(len(actions)))
+	var sent []*keeping
+	keys := 2 + 2*int64(len(actions))
+	for _, out := range opt.Out {
+		k := &keeping{tenant: sig.Tenant, out: out, at: s.now()}
+		k.plan()
+		sent = append(sent, k)
+		keys += k.need()
+	}
+	key, err := s.seqs.take(ctx, keys)
 	if err != nil {
 		return nil, err
+	}
+	next := key + 2 + 2*int64(len(actions))
+	for _, k := range sent {
+		k.assign(next)
+		next += k.need()
 	}
 	findings, err := json.Marshal(d.Findings)
 	if err != nil {
@@ -58,6 +71,11 @@ func (s *Store) Decide(ctx context.Context, sig *hub.Signal, d *hub.Decision, ac
 			key, d.ID, sig.Tenant, sig.Seq, int64(d.At), string(d.Inputs), string(findings), strings.Join(d.Planned, " ")); err != nil {
 			return err
 		}
+		for _, k := range sent {
+			if err := s.keepWithin(t, k); err != nil {
+				return err
+			}
+		}
 		if jobs, err = s.addActions(t, actions, jobKey); err != nil || !ordered {
 			return err
 		}
@@ -76,6 +94,9 @@ func (s *Store) Decide(ctx context.Context, sig *hub.Signal, d *hub.Decision, ac
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, k := range sent {
+		k.finish()
 	}
 	sig.State, sig.Reason = state, ""
 	return jobs, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"io/fs"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -12,6 +13,7 @@ import (
 type dialect struct {
 	name       string
 	forUpdate  string            // locks the rows a SELECT found until the commit
+	forShare   string            // keeps others from changing the rows a SELECT found until the commit
 	skipLocked string            // locks what nobody else holds
 	schema     map[string]string // what is replaced in the migrations
 }
@@ -24,6 +26,7 @@ var sqliteDialect = dialect{
 var postgresDialect = dialect{
 	name:       "postgres",
 	forUpdate:  " FOR UPDATE",
+	forShare:   " FOR SHARE",
 	skipLocked: " FOR UPDATE SKIP LOCKED",
 	schema: map[string]string{
 		"INTEGER PRIMARY KEY": "BIGINT NOT NULL PRIMARY KEY",
@@ -32,6 +35,48 @@ var postgresDialect = dialect{
 		"/*rowless*/":         "",
 		"/*hot*/":             "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0)",
 	},
+}
+
+// in is the condition that a column is among the values of the parameter of that number, which ints or texts made.
+func (d *dialect) in(column string, number int) string {
+	if d == &postgresDialect {
+		return column + ` = ANY($` + itoa(number) + `)`
+	}
+	return column + ` IN (SELECT value FROM json_each($` + itoa(number) + `))`
+}
+
+// ints makes the parameter for in of many integers.
+func (d *dialect) ints(all []int64) any {
+	if d == &postgresDialect {
+		return all
+	}
+	b := []byte{'['}
+	for i, n := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return string(append(b, ']'))
+}
+
+// bigints is a table of n rows of width integers, whose columns are column1, column2, …; its parameters begin at first.
+func bigints(first, width, n int) string {
+	var b strings.Builder
+	b.WriteString("VALUES ")
+	for i := range n * width {
+		switch {
+		case i == 0:
+			b.WriteString("(")
+		case i%width == 0:
+			b.WriteString("),(")
+		default:
+			b.WriteString(",")
+		}
+		b.WriteString("CAST($" + itoa(first+i) + " AS BIGINT)")
+	}
+	b.WriteString(")")
+	return b.String()
 }
 
 //go:embed migrations/*.sql

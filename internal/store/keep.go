@@ -22,6 +22,9 @@ type keeping struct {
 	outbox             int64 // first of the rows; SQLite only
 	orders             []int64
 	claim              string
+	bodies             [][]byte // what rows are told in place of the event's body, each once
+	bodyOf             []int64  // number from 1 of each row's among bodies; 0: the event's; nil: all are
+	loose              bool     // whatever the generation of the streams is
 
 	kept  Kept
 	rows  []int64 // Seq given to each row of out
@@ -86,10 +89,22 @@ func (s *Store) runKeep(ctx context.Context, k *keeping) error {
 	if k.out != nil {
 		for i := range k.out.Rows {
 			r := &k.out.Rows[i]
-			for _, text := range []string{r.JTI, r.KeyID, r.Algorithm, k.out.Event.Type} {
+			for _, text := range []string{r.JTI, r.KeyID, r.Algorithm, k.out.Event.Type, k.out.Event.TXN} {
 				if err := goodText(text); err != nil {
 					return err
 				}
+			}
+			if o := r.Order; o != nil {
+				for _, text := range []string{o.Receiver, o.ReceiptIssuer, o.JTI, o.Stream, o.ReceiptAudience, o.SetHash, o.Input, o.EventType, o.TXN, o.When} {
+					if err := goodText(text); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		for i := range k.out.Skips {
+			if err := goodText(k.out.Skips[i].Reason); err != nil {
+				return err
 			}
 		}
 	}
@@ -108,37 +123,116 @@ func (s *Store) runKeep(ctx context.Context, k *keeping) error {
 		s.signals.Add(1)
 	}
 	if k.out != nil && (k.sig == nil || k.kept.Status == hub.KeptNew) {
-		k.out.Event.Key = k.event
-		for i := range k.out.Rows {
-			k.out.Rows[i].Seq = k.rows[i]
-		}
+		k.finish()
 	}
 	return nil
 }
 
+// finish hands what was committed to the structs of the caller.
+func (k *keeping) finish() {
+	k.out.Event.Key = k.event
+	for i := range k.out.Rows {
+		r := &k.out.Rows[i]
+		r.Seq = k.rows[i]
+		if r.Order != nil && r.Seq != 0 {
+			r.Order.Key = k.orders[i]
+		}
+	}
+}
+
 // keysFor takes all integer keys that k can need, in one go.
 func (s *Store) keysFor(ctx context.Context, k *keeping) error {
-	n := int64(3)
-	if k.out != nil {
-		n += 2 * int64(len(k.out.Rows))
-	}
-	first, err := s.seqs.take(ctx, n)
+	k.plan()
+	first, err := s.seqs.take(ctx, k.need())
 	if err != nil {
 		return err
 	}
-	k.seq, k.jobSeq, k.event = first, first+1, first+2
-	if k.out != nil {
-		rows := int64(len(k.out.Rows))
-		k.outbox = first + 3
-		k.orders = make([]int64, rows)
-		for i := range k.out.Rows {
-			if k.out.Rows[i].Order != nil {
-				k.orders[i] = first + 3 + rows + int64(i)
-			}
-		}
-	}
+	k.assign(first)
 	k.claim = s.claim()
 	return nil
+}
+
+// plan finds the bodies that rows have of their own. Rows that are told the same share one slice.
+func (k *keeping) plan() {
+	if k.out == nil {
+		return
+	}
+	rows := k.out.Rows
+	for i := range rows {
+		body := rows[i].Body
+		if body == nil {
+			continue
+		}
+		if k.bodyOf == nil {
+			k.bodyOf = make([]int64, len(rows))
+		}
+		for n, b := range k.bodies {
+			if len(b) == len(body) && (len(b) == 0 || &b[0] == &body[0]) {
+				k.bodyOf[i] = int64(n + 1)
+			}
+		}
+		if k.bodyOf[i] == 0 {
+			k.bodies = append(k.bodies, body)
+			k.bodyOf[i] = int64(len(k.bodies))
+		}
+	}
+}
+
+// body is the number of the body that a row has of its own; 0: the event's.
+func (k *keeping) body(row int) int64 {
+	if k.bodyOf == nil {
+		return 0
+	}
+	return k.bodyOf[row]
+}
+
+// need is how many keys k takes.
+func (k *keeping) need() int64 {
+	if k.out == nil {
+		return 3
+	}
+	return 3 + 2*int64(len(k.out.Rows))
+}
+
+// assign gives k its keys.
+func (k *keeping) assign(first int64) {
+	k.seq, k.jobSeq, k.event = first, first+1, first+2
+	if k.out == nil {
+		return
+	}
+	rows := int64(len(k.out.Rows))
+	k.outbox = first + 3
+	k.orders = make([]int64, rows)
+	for i := range k.out.Rows {
+		if k.out.Rows[i].Order != nil {
+			k.orders[i] = first + 3 + rows + int64(i)
+		}
+	}
+}
+
+// keepsEvent reports whether anything refers to the event.
+func (k *keeping) keepsEvent() bool { return len(k.out.Rows) > 0 || len(k.out.Skips) > 0 }
+
+// eventRow is the event. Its body is left out where no row is told it.
+func (k *keeping) eventRow() []any {
+	e := &k.out.Event
+	told := false
+	for i := range k.out.Rows {
+		told = told || k.body(i) == 0
+	}
+	body := []byte{}
+	if told {
+		body = blob(e.Body)
+	}
+	return []any{k.event, k.tenant, e.Type, e.Subject[:], body, e.TXN, int64(k.planned())}
+}
+
+// planned is when the event was planned; an event has a moment, so that it can be forgotten.
+func (k *keeping) planned() transmitter.Micros {
+	if at := k.out.Event.At; at != 0 {
+		return at
+	}
+	return transmitter.Micros(k.at)
 }
 
 // reset forgets what an undone run of the writer found.
@@ -224,7 +318,10 @@ const (
 	signalColumns = `seq, id, tenant, source, door, issuer, jti, issued_at, txn, event_type, sub_id, event, set_hash, token, fingerprint, received, state, reason, identity, misses, has_order`
 	orderColumns  = `signal, tenant, directive, receipt_no, refused, receipt_issuer, receipt_audience, endpoint, complete_by, not_after, last_seq, last_hash, stage, outcome, sent_again`
 	jobColumns    = `seq, tenant, kind, ref, key, due, ready, tries, claim, again`
-	sentColumns   = `seq, tenant, receiver, receipt_issuer, jti, stream_id, receipt_audience, set_hash, input, event_type, txn, issued_at, complete_by, state, disputed`
+	sentColumns   = `seq, tenant, receiver, receipt_issuer, jti, stream_id, receipt_audience, set_hash, input, event_type, txn, issued_at, complete_by, state, disputed, interim_by, receipt_when`
+	eventColumns  = `seq, tenant, type, subject, body, txn, at`
+	skipColumns   = `tenant, stream, event, reason, at`
+	bodyColumns   = `event, no, body`
 )
 
 func (k *keeping) signalRow() []any {
@@ -250,5 +347,10 @@ func (k *keeping) sentRow(i int) []any {
 		state = transmitter.OrderQueued
 	}
 	return []any{k.orders[i], k.tenant, o.Receiver, o.ReceiptIssuer, o.JTI, o.Stream, o.ReceiptAudience, o.SetHash, o.Input, o.EventType, o.TXN,
-		o.IssuedAt, o.CompleteBy, state, o.Disputed}
+		o.IssuedAt, o.CompleteBy, state, o.Disputed, o.InterimBy, o.When}
+}
+
+func (k *keeping) skipRow(i int) []any {
+	p := &k.out.Skips[i]
+	return []any{k.tenant, p.Stream, k.event, p.Reason, int64(k.planned())}
 }

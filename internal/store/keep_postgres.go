@@ -1,10 +1,6 @@
 package store
 
 import (
-	"strings"
-
-	"countersign/transmitter"
-
 	"github.com/jackc/pgx/v5"
 )
 
@@ -111,21 +107,29 @@ const (
 		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::boolean[]) u (` + jobColumns + `)
 		WHERE EXISTS (SELECT 1 FROM signal s WHERE s.seq = u.ref)`
 
-	pgKeepEvents = `INSERT INTO event (seq, tenant, type, subject, body)
-		SELECT seq, tenant, type, subject, body
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[], $7::bigint[]) u (seq, tenant, type, subject, body, gen, signal)
+	pgKeepEvents = `INSERT INTO event (` + eventColumns + `)
+		SELECT ` + eventColumns + `
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[]) u (` + eventColumns + `, gen, signal)
 		WHERE ` + pgFresh + ` AND (u.signal = 0 OR EXISTS (SELECT 1 FROM signal s WHERE s.seq = u.signal)) RETURNING seq`
 
+	pgKeepBodies = `INSERT INTO event_body (` + bodyColumns + `)
+		SELECT u.event, u.no, u.body FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) u (` + bodyColumns + `) JOIN event e ON e.seq = u.event`
+
+	pgKeepSkips = `INSERT INTO skip (` + skipColumns + `)
+		SELECT u.tenant, u.stream, u.event, u.reason, u.at FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) u (` + skipColumns + `)
+		JOIN event e ON e.seq = u.event`
+
 	pgKeepSent = `INSERT INTO sent_order (` + sentColumns + `)
-		SELECT u.seq, u.tenant, u.receiver, u.receipt_issuer, u.jti, u.stream_id, u.receipt_audience, u.set_hash, u.input, u.event_type, u.txn, u.issued_at, u.complete_by, u.state, u.disputed
+		SELECT u.seq, u.tenant, u.receiver, u.receipt_issuer, u.jti, u.stream_id, u.receipt_audience, u.set_hash, u.input, u.event_type, u.txn, u.issued_at, u.complete_by, u.state, u.disputed, u.interim_by, u.receipt_when
 		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-			$12::bigint[], $13::bigint[], $14::text[], $15::text[], $16::bigint[], $17::bigint[]) u (` + sentColumns + `, stream, event)
+			$12::bigint[], $13::bigint[], $14::text[], $15::text[], $16::bigint[], $17::text[], $18::bigint[], $19::bigint[]) u (` + sentColumns + `, stream, event)
 		JOIN stream st ON st.seq = u.stream AND st.tenant = u.tenant AND st.status <> 'disabled' JOIN event e ON e.seq = u.event`
 
-	pgKeepOutbox = `INSERT INTO outbox (stream, event, jti, issued_at, kid, alg, sent_order)
-		SELECT u.stream, u.event, u.jti, u.issued_at, u.kid, u.alg, u.sent_order
-		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::bigint[]) u (stream, event, jti, issued_at, kid, alg, sent_order, tenant, n)
-		JOIN stream st ON st.seq = u.stream AND st.tenant = u.tenant AND st.status <> 'disabled' JOIN event e ON e.seq = u.event
+	pgKeepOutbox = `INSERT INTO outbox (stream, event, jti, issued_at, kid, alg, sent_order, body, parting)
+		SELECT u.stream, u.event, u.jti, u.issued_at, u.kid, u.alg, u.sent_order, u.body, u.parting
+		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::boolean[], $10::text[], $11::bigint[])
+			u (stream, event, jti, issued_at, kid, alg, sent_order, body, parting, tenant, n)
+		JOIN stream st ON st.seq = u.stream AND st.tenant = u.tenant AND (u.parting OR st.status <> 'disabled') JOIN event e ON e.seq = u.event
 		ORDER BY u.n RETURNING stream, event, jti, seq`
 )
 
@@ -134,7 +138,7 @@ func (b *keepBatch) queue(out *pgx.Batch) {
 	if len(b.ks) == 0 {
 		return
 	}
-	var keys, signals, orders, jobs, events, sent, rows columns
+	var keys, signals, orders, jobs, events, bodies, skips, sent, rows columns
 	tenants := map[string]bool{}
 	n := 0
 	for _, k := range b.ks {
@@ -168,13 +172,19 @@ func (b *keepBatch) queue(out *pgx.Batch) {
 		if k.sig != nil {
 			signal = k.seq
 		}
-		events.add(k.event, k.tenant, k.out.Event.Type, k.out.Event.Subject[:], blob(k.out.Event.Body), gen, signal)
+		events.add(append(k.eventRow(), gen, signal)...)
+		for i, b := range k.bodies {
+			bodies.add(k.event, int64(i+1), b)
+		}
+		for i := range k.out.Skips {
+			skips.add(k.skipRow(i)...)
+		}
 		for i := range k.out.Rows {
 			r := &k.out.Rows[i]
 			if r.Order != nil {
 				sent.add(append(k.sentRow(i), r.Stream, k.event)...)
 			}
-			rows.add(r.Stream, k.event, r.JTI, r.IssuedAt, r.KeyID, r.Algorithm, k.orders[i], k.tenant, n)
+			rows.add(r.Stream, k.event, r.JTI, r.IssuedAt, r.KeyID, r.Algorithm, k.orders[i], k.body(i), r.Parting, k.tenant, n)
 			n++
 		}
 	}
@@ -206,8 +216,13 @@ func (b *keepBatch) queue(out *pgx.Batch) {
 			return b.scanSeqs(res, func(k *keeping) { k.wrote = true })
 		})
 	}
-	if sent.n > 0 {
-		out.Queue(pgKeepSent, sent.args()...)
+	for _, next := range []struct {
+		c *columns
+		q string
+	}{{&bodies, pgKeepBodies}, {&skips, pgKeepSkips}, {&sent, pgKeepSent}} {
+		if next.c.n > 0 {
+			out.Queue(next.q, next.c.args()...)
+		}
 	}
 	if rows.n > 0 {
 		out.Queue(pgKeepOutbox, rows.args()...).Query(b.scanRows)
@@ -240,45 +255,4 @@ func (b *keepBatch) scanRows(res pgx.Rows) error {
 		}
 	}
 	return res.Err()
-}
-
-// ackBatch is the outcomes of one round trip.
-type ackBatch struct{ as []*acks }
-
-func newAckBatch(ops []*op) *ackBatch {
-	b := &ackBatch{}
-	for _, o := range ops {
-		if o.acks != nil {
-			b.as = append(b.as, o.acks)
-		}
-	}
-	return b
-}
-
-const pgAck = `WITH gone AS (
-		DELETE FROM outbox o
-		USING unnest($1::bigint[], $2::bigint[], $3::boolean[], $4::bigint[], $5::text[], $6::bigint[]) u (stream, seq, dead, status, reason, at)
-		WHERE o.stream = u.stream AND o.seq = u.seq
-		RETURNING o.stream, o.seq, o.event, o.jti, o.issued_at, o.kid, o.alg, o.sent_order, u.dead, u.status, u.reason, u.at
-	), aside AS (
-		INSERT INTO dead_letter (stream, seq, event, jti, issued_at, kid, alg, sent_order, status, reason, at)
-		SELECT stream, seq, event, jti, issued_at, kid, alg, sent_order, status, reason, at FROM gone WHERE dead
-	), ordered AS (
-		UPDATE sent_order SET state = CASE WHEN gone.dead THEN '` + transmitter.OrderRejected + `' ELSE '` + transmitter.OrderDelivered + `' END
-		FROM gone WHERE gone.sent_order <> 0 AND sent_order.seq = gone.sent_order AND sent_order.state = '` + transmitter.OrderQueued + `'
-	)
-	UPDATE stream SET delivered = delivered + c.n
-	FROM (SELECT stream, count(*) AS n FROM gone WHERE NOT dead GROUP BY stream) c WHERE stream.seq = c.stream`
-
-func (b *ackBatch) queue(out *pgx.Batch) {
-	var c columns
-	for _, a := range b.as {
-		for i := range a.outcomes {
-			o := &a.outcomes[i]
-			c.add(o.Stream, o.Seq, o.Dead, o.Status, strings.ToValidUTF8(o.Reason, "�"), int64(o.At))
-		}
-	}
-	if c.n > 0 {
-		out.Queue(pgAck, c.args()...)
-	}
 }

@@ -37,7 +37,7 @@ func (s *Store) keepRows(t *tx, ks []*keeping) error {
 	if todo, err = s.keepSignals(t, todo); err != nil {
 		return err
 	}
-	var orders, jobs, events [][]any
+	var orders, jobs, events, bodies, skips [][]any
 	for _, k := range todo {
 		k.isNew(s)
 		if k.sig != nil && k.sig.Order != nil {
@@ -46,8 +46,14 @@ func (s *Store) keepRows(t *tx, ks []*keeping) error {
 		if j := k.kept.Job; j != nil {
 			jobs = append(jobs, k.jobRow(j))
 		}
-		if k.out != nil && len(k.out.Rows) > 0 {
-			events = append(events, []any{k.event, k.tenant, k.out.Event.Type, k.out.Event.Subject[:], blob(k.out.Event.Body)})
+		if k.out != nil && k.keepsEvent() {
+			events = append(events, k.eventRow())
+			for i, b := range k.bodies {
+				bodies = append(bodies, []any{k.event, int64(i + 1), b})
+			}
+			for i := range k.out.Skips {
+				skips = append(skips, k.skipRow(i))
+			}
 		}
 	}
 	if _, err := t.insert(`received_order (`+orderColumns+`)`, ``, orders, nil); err != nil {
@@ -56,7 +62,13 @@ func (s *Store) keepRows(t *tx, ks []*keeping) error {
 	if _, err := t.insert(`job (`+jobColumns+`)`, ``, jobs, nil); err != nil {
 		return err
 	}
-	if _, err := t.insert(`event (seq, tenant, type, subject, body)`, ``, events, nil); err != nil {
+	if _, err := t.insert(`event (`+eventColumns+`)`, ``, events, nil); err != nil {
+		return err
+	}
+	if _, err := t.insert(`event_body (`+bodyColumns+`)`, ``, bodies, nil); err != nil {
+		return err
+	}
+	if _, err := t.insert(`skip (`+skipColumns+`)`, ``, skips, nil); err != nil {
 		return err
 	}
 	return s.keepOutbox(t, todo)
@@ -136,13 +148,22 @@ func (s *Store) keepSignals(t *tx, ks []*keeping) ([]*keeping, error) {
 // stream, so that what it reads is committed.
 type openStreams struct {
 	generation int64
-	takes      map[int64]bool
+	takes      map[int64]takes
 }
+
+// takes says what a stream takes.
+type takes int
+
+const (
+	takesNothing takes = iota // it is gone
+	takesParting              // it is disabled: rows that say so
+	takesAll
+)
 
 // keepOutbox writes the rows whose streams are there and not disabled, and their orders.
 func (s *Store) keepOutbox(t *tx, ks []*keeping) error {
-	var rows, orders [][]any
-	loose := map[int64]bool{}
+	var rows, wide, orders [][]any
+	loose := map[int64]takes{}
 	for _, k := range ks {
 		if k.out == nil {
 			continue
@@ -151,28 +172,40 @@ func (s *Store) keepOutbox(t *tx, ks []*keeping) error {
 		if g := k.out.Generation; g != 0 { // keepRows has seen that it is the tenant's
 			c := s.open[k.tenant]
 			if c == nil || c.generation != g {
-				c = &openStreams{g, map[int64]bool{}}
+				c = &openStreams{g, map[int64]takes{}}
 				s.open[k.tenant] = c
 			}
 			open = c.takes
 		}
 		for i := range k.out.Rows {
 			r := &k.out.Rows[i]
-			takes, known := open[r.Stream]
+			state, known := open[r.Stream]
 			if !known {
 				var status string
 				found, err := t.one(`SELECT status FROM stream WHERE seq = $1 AND tenant = $2`, []any{r.Stream, k.tenant}, &status)
 				if err != nil {
 					return err
 				}
-				takes = found && status != transmitter.Disabled
-				open[r.Stream] = takes
+				switch {
+				case !found:
+					state = takesNothing
+				case status == transmitter.Disabled:
+					state = takesParting
+				default:
+					state = takesAll
+				}
+				open[r.Stream] = state
 			}
-			if !takes {
+			if state == takesNothing || state == takesParting && !r.Parting {
 				continue
 			}
 			k.rows[i] = k.outbox + int64(i)
-			rows = append(rows, []any{r.Stream, k.rows[i], k.event, r.JTI, r.IssuedAt, r.KeyID, r.Algorithm, k.orders[i]})
+			row := []any{r.Stream, k.rows[i], k.event, r.JTI, r.IssuedAt, r.KeyID, r.Algorithm, k.orders[i]}
+			if body := k.body(i); body != 0 || r.Parting {
+				wide = append(wide, append(row, body, r.Parting))
+			} else {
+				rows = append(rows, row)
+			}
 			if r.Order != nil {
 				orders = append(orders, k.sentRow(i))
 			}
@@ -181,9 +214,15 @@ func (s *Store) keepOutbox(t *tx, ks []*keeping) error {
 	if _, err := t.insert(`sent_order (`+sentColumns+`)`, ``, orders, nil); err != nil {
 		return err
 	}
-	_, err := t.insert(`outbox (stream, seq, event, jti, issued_at, kid, alg, sent_order)`, ``, rows, nil)
+	if _, err := t.insert(`outbox (stream, seq, event, jti, issued_at, kid, alg, sent_order)`, ``, rows, nil); err != nil {
+		return err
+	}
+	_, err := t.insert(`outbox (`+outboxColumns+`)`, ``, wide, nil)
 	return err
 }
+
+// outboxColumns are those of a row that waits, in the order in which dead_letter has them, too.
+const outboxColumns = `stream, seq, event, jti, issued_at, kid, alg, sent_order, body, parting`
 
 // blob keeps an empty body apart from NULL.
 func blob(b []byte) []byte {

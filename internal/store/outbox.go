@@ -6,12 +6,6 @@ import (
 	"countersign/transmitter"
 )
 
-// acks are the outcomes of one call of Done.
-type acks struct {
-	tenant   string
-	outcomes []transmitter.Outcome
-}
-
 // Enqueue implements transmitter.Store.
 func (v *Transmitter) Enqueue(ctx context.Context, out *transmitter.Outgoing) error {
 	if err := needTenant(v.tenant); err != nil {
@@ -35,22 +29,33 @@ func (v *Transmitter) Waiting(ctx context.Context) ([]int64, error) {
 	return keys, err
 }
 
-// Next implements transmitter.Store.
-func (v *Transmitter) Next(ctx context.Context, stream, after int64, n int) ([]transmitter.Item, error) {
-	items := make([]transmitter.Item, 0, min(n, 256))
+// itemColumns are those of a row o with its event e and order s. A body of the row's own is looked for only where it
+// has one, which a join would not see.
+const itemColumns = `o.stream, o.seq, o.jti, o.issued_at, o.kid, o.alg, o.parting, coalesce(s.input, ''), e.seq, e.type, e.subject, e.txn, e.at,
+	CASE o.body WHEN 0 THEN e.body ELSE (SELECT b.body FROM event_body b WHERE b.event = o.event AND b.no = o.body) END`
+
+const itemJoins = ` JOIN event e ON e.seq = o.event LEFT JOIN sent_order s ON s.seq = o.sent_order`
+
+func scanItem(scan scanFunc, more ...any) (transmitter.Item, error) {
+	it := transmitter.Item{Event: &transmitter.Event{}}
+	var subject []byte
+	var at int64
+	err := scan(append([]any{&it.Stream, &it.Seq, &it.JTI, &it.IssuedAt, &it.KeyID, &it.Algorithm, &it.Parting, &it.Input,
+		&it.Event.Key, &it.Event.Type, &subject, &it.Event.TXN, &at, &it.Event.Body}, more...)...)
+	copy(it.Event.Subject[:], subject)
+	it.Event.At = transmitter.Micros(at)
+	return it, err
+}
+
+func (v *Transmitter) items(ctx context.Context, most int, query string, args ...any) ([]transmitter.Item, error) {
+	items := make([]transmitter.Item, 0, most)
 	err := v.read(ctx, func(t *tx) error {
+		items = items[:0]
 		return t.each(func(scan scanFunc) error {
-			it := transmitter.Item{Stream: stream, Event: &transmitter.Event{}}
-			var subject []byte
-			if err := scan(&it.Seq, &it.JTI, &it.IssuedAt, &it.KeyID, &it.Algorithm, &it.Input, &it.Event.Key, &it.Event.Type, &subject, &it.Event.Body); err != nil {
-				return err
-			}
-			copy(it.Event.Subject[:], subject)
+			it, err := scanItem(scan)
 			items = append(items, it)
-			return nil
-		}, `SELECT o.seq, o.jti, o.issued_at, o.kid, o.alg, coalesce(s.input, ''), e.seq, e.type, e.subject, e.body
-			FROM outbox o JOIN event e ON e.seq = o.event LEFT JOIN sent_order s ON s.seq = o.sent_order
-			WHERE o.stream = $1 AND o.seq > $2 AND e.tenant = $3 ORDER BY o.seq LIMIT $4`, stream, after, v.tenant, n)
+			return err
+		}, query, args...)
 	})
 	if err != nil {
 		return nil, err
@@ -58,147 +63,135 @@ func (v *Transmitter) Next(ctx context.Context, stream, after int64, n int) ([]t
 	return items, nil
 }
 
-// Done implements transmitter.Store.
-func (v *Transmitter) Done(ctx context.Context, outcomes []transmitter.Outcome) error {
-	if len(outcomes) == 0 {
-		return nil
+// Next implements transmitter.Store.
+func (v *Transmitter) Next(ctx context.Context, stream, after int64, n int) ([]transmitter.Item, error) {
+	if n <= 0 {
+		return nil, nil
 	}
-	if err := needTenant(v.tenant); err != nil {
-		return err
-	}
-	for i := range outcomes {
-		if err := goodText(outcomes[i].Reason); err != nil {
-			return err
-		}
-	}
-	leave, err := v.s.admit()
-	if err != nil {
-		return err
-	}
-	defer leave()
-	return translate(v.s.e.done(ctx, &acks{tenant: v.tenant, outcomes: outcomes}))
+	return v.items(ctx, min(n, 256), `SELECT `+itemColumns+` FROM outbox o`+itemJoins+`
+		WHERE o.stream = $1 AND o.seq > $2 AND e.tenant = $3 ORDER BY o.seq LIMIT $4`, stream, after, v.tenant, n)
 }
 
-// ackRows removes delivered rows with few statements, and sets dead ones aside; SQLite's form.
-func (s *Store) ackRows(t *tx, as []*acks) error {
-	plain := map[int64][]any{} // keys of delivered rows without an order, by stream
-	for _, a := range as {
-		for i := range a.outcomes {
-			o := &a.outcomes[i]
-			switch {
-			case o.Dead:
-				if err := s.setAside(t, a.tenant, o); err != nil {
-					return err
-				}
-			case o.Plain:
-				plain[o.Stream] = append(plain[o.Stream], o.Seq)
-			default:
-				if err := s.delivered(t, o); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	for stream, keys := range plain {
-		var gone int64
-		for len(keys) > 0 {
-			n := chunk(len(keys))
-			args := append(make([]any, 0, n+1), stream)
-			args = append(args, keys[:n]...)
-			keys = keys[n:]
-			k, err := t.exec(shape{`DELETE FROM outbox WHERE stream = ? AND seq IN `, ``, n, 1}.text(), args...)
-			if err != nil {
-				return err
-			}
-			gone += k
-		}
-		if gone == 0 {
-			continue
-		}
-		if _, err := t.exec(`UPDATE stream SET delivered = delivered + $1 WHERE seq = $2`, gone, stream); err != nil {
-			return err
-		}
-	}
-	return nil
+// Parting implements transmitter.Store.
+func (v *Transmitter) Parting(ctx context.Context) ([]transmitter.Item, error) {
+	return v.items(ctx, 0, `SELECT `+itemColumns+` FROM outbox o`+itemJoins+` WHERE o.parting AND e.tenant = $1 ORDER BY o.seq`, v.tenant)
 }
 
-// delivered removes one row that may carry an order.
-func (s *Store) delivered(t *tx, o *transmitter.Outcome) error {
-	var order int64
-	found, err := t.one(`DELETE FROM outbox WHERE stream = $1 AND seq = $2 RETURNING sent_order`, []any{o.Stream, o.Seq}, &order)
-	if err != nil || !found {
-		return err
-	}
-	if order != 0 {
-		if _, err := t.exec(`UPDATE sent_order SET state = $1 WHERE seq = $2 AND state = $3`, transmitter.OrderDelivered, order, transmitter.OrderQueued); err != nil {
-			return err
-		}
-	}
-	_, err = t.exec(`UPDATE stream SET delivered = delivered + 1 WHERE seq = $1`, o.Stream)
-	return err
-}
+// pollWindow is how many of the lowest waiting rows of a stream Acknowledge looks at beyond as many as there are jtis.
+//
+// There is no index by jti over the waiting rows: it would cost each SET of every stream, pushed ones too, an insert and
+// a removal at a random place (measured: a tenth of what it costs to keep a signal with its outbox row, and with a
+// million rows waiting a page of the log for each). What was polled lies among the lowest rows of its stream, because
+// a poll gives the lowest first and what is not acknowledged again, so a look at those finds it at once.
+const pollWindow = 1 << 16
 
-// setAside makes a row a dead letter.
-func (s *Store) setAside(t *tx, tenant string, o *transmitter.Outcome) error {
-	var event, issued, order int64
-	var jti, kid, alg string
-	found, err := t.one(`DELETE FROM outbox WHERE stream = $1 AND seq = $2 RETURNING event, jti, issued_at, kid, alg, sent_order`,
-		[]any{o.Stream, o.Seq}, &event, &jti, &issued, &kid, &alg, &order)
-	if err != nil || !found {
-		return err
+// Acknowledge implements transmitter.Store.
+func (v *Transmitter) Acknowledge(ctx context.Context, stream int64, acked []string, refused []transmitter.Refusal, at transmitter.Micros) (int, error) {
+	named := make(map[string]*transmitter.Refusal, len(acked)+len(refused)) // nil: delivered
+	for i := range refused {
+		named[refused[i].JTI] = &refused[i]
 	}
-	if _, err := t.exec(`INSERT INTO dead_letter (stream, seq, event, jti, issued_at, kid, alg, sent_order, status, reason, at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, o.Stream, o.Seq, event, jti, issued, kid, alg, order, o.Status, o.Reason, int64(o.At)); err != nil {
-		return err
+	for _, jti := range acked {
+		named[jti] = nil
 	}
-	if order == 0 {
-		return nil
+	if len(named) == 0 {
+		return 0, needTenant(v.tenant)
 	}
-	_, err = t.exec(`UPDATE sent_order SET state = $1 WHERE seq = $2 AND state = $3`, transmitter.OrderRejected, order, transmitter.OrderQueued)
-	return err
-}
-
-// Dead implements transmitter.Store.
-func (v *Transmitter) Dead(ctx context.Context, stream int64, n int) ([]transmitter.DeadLetter, error) {
-	var letters []transmitter.DeadLetter
+	a := &acks{tenant: v.tenant}
 	err := v.read(ctx, func(t *tx) error {
-		letters = nil
-		return t.each(func(scan scanFunc) error {
-			l := transmitter.DeadLetter{Item: transmitter.Item{Stream: stream, Event: &transmitter.Event{}}}
-			var subject []byte
-			var at int64
-			it := &l.Item
-			if err := scan(&it.Seq, &it.JTI, &it.IssuedAt, &it.KeyID, &it.Algorithm, &it.Input, &it.Event.Key, &it.Event.Type, &subject, &it.Event.Body,
-				&l.Status, &l.Reason, &at); err != nil {
+		a.outcomes = nil
+		var after int64 = -1 << 62
+		left := len(named) + pollWindow
+		for page := len(named) + 64; left > 0 && len(a.outcomes) < len(named); page *= 4 {
+			page = min(page, 8192, left)
+			n := 0
+			err := t.each(func(scan scanFunc) error {
+				n++
+				o := transmitter.Outcome{Stream: stream, At: at}
+				var order int64
+				if err := scan(&o.Seq, &o.JTI, &o.Event, &order); err != nil {
+					return err
+				}
+				after = o.Seq
+				r, ok := named[o.JTI]
+				if !ok {
+					return nil
+				}
+				o.Plain = order == 0
+				if r != nil {
+					o.Dead, o.Reason = true, shorten(r.Reason())
+				}
+				a.outcomes = append(a.outcomes, o)
+				return nil
+			}, `SELECT o.seq, o.jti, o.event, o.sent_order FROM outbox o WHERE o.stream = $1 AND o.seq > $2
+				AND EXISTS (SELECT 1 FROM stream st WHERE st.seq = $1 AND st.tenant = $3) ORDER BY o.seq LIMIT $4`, stream, after, v.tenant, page)
+			if err != nil || n < page {
 				return err
 			}
-			copy(it.Event.Subject[:], subject)
-			l.At = transmitter.Micros(at)
-			letters = append(letters, l)
-			return nil
-		}, `SELECT o.seq, o.jti, o.issued_at, o.kid, o.alg, coalesce(s.input, ''), e.seq, e.type, e.subject, e.body, o.status, o.reason, o.at
-			FROM dead_letter o JOIN event e ON e.seq = o.event LEFT JOIN sent_order s ON s.seq = o.sent_order
-			WHERE o.stream = $1 AND e.tenant = $2 ORDER BY o.at DESC, o.seq DESC LIMIT $3`, stream, v.tenant, n)
+			left -= n
+		}
+		return nil
 	})
-	return letters, err
+	if err != nil || len(a.outcomes) == 0 {
+		return 0, err
+	}
+	err = v.write(ctx, pointPoll, func(t *tx) error { return v.s.e.ack(t, a) })
+	if err != nil {
+		return 0, err
+	}
+	return a.ended, nil
 }
 
-// Counts implements transmitter.Store.
+// shorten cuts the words of a stranger to a length that fits, and to text that both engines keep.
+func shorten(s string) string {
+	const most = 1024
+	if len(s) <= most && goodText(s) == nil {
+		return s
+	}
+	out := make([]rune, 0, min(len(s), most))
+	for _, r := range s {
+		if r == 0 {
+			r = '\uFFFD'
+		}
+		if out = append(out, r); len(string(out)) > most {
+			return string(out[:len(out)-1])
+		}
+	}
+	return string(out)
+}
+
+// Counts implements transmitter.Store. The oldest row is the one of lowest seq.
 func (v *Transmitter) Counts(ctx context.Context, stream int64) (transmitter.Counts, error) {
 	var c transmitter.Counts
 	err := v.read(ctx, func(t *tx) error {
-		_, err := t.one(`SELECT (SELECT count(*) FROM outbox o WHERE o.stream = stream.seq), delivered, (SELECT count(*) FROM dead_letter d WHERE d.stream = stream.seq)
-			FROM stream WHERE seq = $1 AND tenant = $2`, []any{stream, v.tenant}, &c.Waiting, &c.Delivered, &c.Dead)
+		var oldest int64
+		_, err := t.one(`SELECT (SELECT count(*) FROM outbox o WHERE o.stream = stream.seq), delivered, (SELECT count(*) FROM dead_letter d WHERE d.stream = stream.seq),
+				coalesce((SELECT e.at FROM outbox o JOIN event e ON e.seq = o.event WHERE o.stream = stream.seq ORDER BY o.seq LIMIT 1), 0), subjects
+			FROM stream WHERE seq = $1 AND tenant = $2`, []any{stream, v.tenant}, &c.Waiting, &c.Delivered, &c.Dead, &oldest, &c.Subjects)
+		c.Oldest = transmitter.Micros(oldest)
 		return err
 	})
 	return c, err
 }
 
-// Backoff implements transmitter.Store.
-func (v *Transmitter) Backoff(ctx context.Context, stream int64, tr transmitter.Trouble) error {
-	return v.write(ctx, pointNone, func(t *tx) error {
-		_, err := t.exec(`UPDATE stream SET fails = $1, next_at = $2, since = $3, fault = $4, trouble = $5 WHERE seq = $6 AND tenant = $7`,
-			tr.Fails, int64(tr.Next), int64(tr.Since), tr.Open, tr.Reason, stream, v.tenant)
-		return err
+// KeysInUse implements transmitter.Store.
+func (v *Transmitter) KeysInUse(ctx context.Context) (map[string]int64, error) {
+	used := map[string]int64{}
+	err := v.read(ctx, func(t *tx) error {
+		clear(used)
+		for _, table := range []string{"outbox", "dead_letter"} {
+			err := t.each(func(scan scanFunc) error {
+				var kid string
+				var n int64
+				err := scan(&kid, &n)
+				used[kid] += n
+				return err
+			}, `SELECT o.kid, count(*) FROM `+table+` o JOIN stream st ON st.seq = o.stream WHERE st.tenant = $1 GROUP BY o.kid`, v.tenant)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+	return used, err
 }

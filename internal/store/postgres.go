@@ -32,6 +32,7 @@ type pg struct {
 	db   *sql.DB
 
 	queue  *queue
+	leases *leases
 	commit func(tx *sql.Tx) error // tests replace it
 }
 
@@ -80,6 +81,9 @@ func openPostgres(ctx context.Context, s *Store, url string) (err error) {
 		return err
 	}
 	e.commit = func(tx *sql.Tx) error { return tx.Commit() }
+	if e.leases, err = startLeases(ctx, e); err != nil {
+		return err
+	}
 	s.e = e
 	e.queue.start(writers, e.group)
 	return nil
@@ -171,6 +175,9 @@ func (e *pg) keep(ctx context.Context, k *keeping) error {
 }
 
 func (e *pg) done(ctx context.Context, a *acks) error {
+	if err := e.complete(ctx, a); err != nil {
+		return err
+	}
 	return e.queue.submit(ctx, &op{point: pointAck, acks: a})
 }
 
@@ -250,6 +257,7 @@ func (e *pg) ping(ctx context.Context) error { return e.pool.Ping(ctx) }
 
 func (e *pg) close() error {
 	if e.queue.stop() {
+		e.leases.close()
 		e.release()
 	}
 	return nil

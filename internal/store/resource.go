@@ -48,7 +48,7 @@ func (s *Store) Apply(ctx context.Context, tenant string, changes []Change) (int
 			case OpPut:
 				did, err = putResource(t, tenant, &c.Resource, now)
 			case OpDelete:
-				did, err = true, deleteResource(t, tenant, &c.Resource, now)
+				did, err = true, s.deleteResource(t, tenant, &c.Resource, now)
 			default:
 				err = hub.Errorf(hub.Invalid, "%q is no operation on a resource", c.Op)
 			}
@@ -111,7 +111,7 @@ func putResource(t *tx, tenant string, r *hub.Resource, now hub.Micros) (changed
 	return true, nil
 }
 
-func deleteResource(t *tx, tenant string, r *hub.Resource, now hub.Micros) error {
+func (s *Store) deleteResource(t *tx, tenant string, r *hub.Resource, now hub.Micros) error {
 	n, err := t.exec(`DELETE FROM resource WHERE tenant = $1 AND kind = $2 AND name = $3`, tenant, string(r.Kind), r.Name)
 	if err != nil {
 		return err
@@ -123,31 +123,45 @@ func deleteResource(t *tx, tenant string, r *hub.Resource, now hub.Micros) error
 	case hub.KindIdentity:
 		return dropIdentity(t, tenant, r.Name)
 	case hub.KindClient:
-		return dropClient(t, tenant, r.Name, now)
+		return s.dropClient(t, tenant, r.Name, now)
 	}
 	return nil
 }
 
 // dropClient ends what a client was given: its tokens, which a later client of the same name must not inherit, and its
 // streams, which would go on telling it about people.
-func dropClient(t *tx, tenant, name string, now hub.Micros) error {
+func (s *Store) dropClient(t *tx, tenant, name string, now hub.Micros) error {
 	if _, err := bump(t, tenant, "stream"); err != nil {
 		return err
 	}
-	mine := `(SELECT seq FROM stream WHERE tenant = $1 AND receiver = $2)`
-	for _, q := range []string{
-		`DELETE FROM outbox WHERE stream IN ` + mine,
-		`DELETE FROM dead_letter WHERE stream IN ` + mine,
-		`DELETE FROM stream WHERE tenant = $1 AND receiver = $2`,
-	} {
-		if _, err := t.exec(q, tenant, name); err != nil {
+	v := s.Transmitter(tenant, nil)
+	var streams []*transmitter.Stream
+	err := t.each(func(scan scanFunc) error {
+		st := &transmitter.Stream{Receiver: name}
+		var doc streamDoc
+		var text, receipts string
+		if err := scan(&st.Key, &st.ID, &text, &receipts, &st.Listed); err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(text), &doc); err != nil {
+			return err
+		}
+		st.ReceiptIssuer, st.Receipts = doc.ReceiptIssuer, json.RawMessage(receipts)
+		streams = append(streams, st)
+		return nil
+	}, `SELECT seq, id, doc, receipts, listed FROM stream WHERE tenant = $1 AND receiver = $2 ORDER BY seq`, tenant, name)
+	if err != nil {
+		return err
+	}
+	for _, st := range streams {
+		if err := v.removeStream(t, st); err != nil {
 			return err
 		}
 	}
-	if _, err := t.exec(`UPDATE sent_order SET state = $1 WHERE tenant = $2 AND receiver = $3 AND state = 'queued'`, transmitter.OrderDropped, tenant, name); err != nil {
+	if _, err := t.exec(`DELETE FROM oauth_access WHERE tenant = $1 AND client = $2`, tenant, name); err != nil {
 		return err
 	}
-	_, err := t.exec(`UPDATE access_token SET revoked = $1 WHERE tenant = $2 AND client = $3 AND revoked = 0`, int64(now), tenant, name)
+	_, err = t.exec(`UPDATE access_token SET revoked = $1 WHERE tenant = $2 AND client = $3 AND revoked = 0`, int64(now), tenant, name)
 	return err
 }
 

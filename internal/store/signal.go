@@ -124,10 +124,15 @@ func where(tenant string) *filter {
 	return f
 }
 
+// and adds a condition on a text, where that is not empty.
 func (f *filter) and(condition, value string) {
-	if value == "" {
-		return
+	if value != "" {
+		f.add(condition, value)
 	}
+}
+
+// add adds a condition; ? is the value.
+func (f *filter) add(condition string, value any) {
 	f.args = append(f.args, value)
 	f.where.WriteString(` AND ` + strings.ReplaceAll(condition, "?", "$"+itoa(len(f.args))))
 }

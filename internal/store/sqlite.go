@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"countersign/internal/hub"
+	"countersign/transmitter"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
@@ -146,6 +147,13 @@ func (e *lite) keep(ctx context.Context, k *keeping) error {
 func (e *lite) done(ctx context.Context, d *acks) error {
 	return e.queue.submit(ctx, &op{point: pointAck, acks: d})
 }
+
+func (e *lite) ack(t *tx, a *acks) error { return e.s.ackRows(t, []*acks{a}) }
+
+// ours: there is no other node.
+func (e *lite) ours(*tx, int64) error { return nil }
+
+func (e *lite) shards(context.Context) (transmitter.Shards, error) { return transmitter.AllShards, nil }
 
 // group runs ops in one transaction and commits it. It sets err of each op.
 func (e *lite) group(ops []*op) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"countersign/internal/hub"
+	"countersign/transmitter"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -25,31 +26,42 @@ const Lease = 30 * time.Second
 var StopPoints = []string{
 	"keep.before-commit", "keep.after-commit", "decide.before-commit", "decide.after-commit",
 	"attempt.after-commit", "action.before-commit", "action.after-commit",
-	"receipt.before-commit", "receipt.after-commit", "ack.before-commit",
+	"receipt.before-commit", "receipt.after-commit", "ack.before-commit", "ack.after-commit",
+	"poll.before-commit", "poll.after-commit", "announce.before-commit", "announce.after-commit",
+	"redrive.before-commit", "redrive.after-commit", "expire.before-commit", "expire.after-commit",
+	"reissue.before-commit", "reissue.after-commit", "withdraw.before-commit", "withdraw.after-commit",
 }
 
 // The kinds of writes that have stop points.
 const (
-	pointKeep    = "keep"
-	pointDecide  = "decide"
-	pointAttempt = "attempt"
-	pointAction  = "action"
-	pointReceipt = "receipt"
-	pointAck     = "ack"
-	pointNone    = ""
+	pointKeep     = "keep"
+	pointDecide   = "decide"
+	pointAttempt  = "attempt"
+	pointAction   = "action"
+	pointReceipt  = "receipt"
+	pointAck      = "ack"
+	pointPoll     = "poll"
+	pointAnnounce = "announce"
+	pointRedrive  = "redrive"
+	pointExpire   = "expire"
+	pointReissue  = "reissue"
+	pointWithdraw = "withdraw"
+	pointNone     = ""
 )
 
 // Store keeps everything. It is safe for concurrent use.
 type Store struct {
-	cfg    Config
-	d      *dialect
-	e      engine
-	life   string // node and a random part: names this life of this node
-	claims atomic.Int64
-	seqs   sequence
-	former straggling
-	open   map[string]*openStreams // by tenant
-	gens   map[string]int64        // generations of streams as committed; only SQLite's writer uses it
+	cfg      Config
+	d        *dialect
+	e        engine
+	life     string // node and a random part: names this life of this node
+	claims   atomic.Int64
+	seqs     sequence
+	former   straggling
+	reissued progress
+	gone     goneStreams
+	open     map[string]*openStreams // by tenant
+	gens     map[string]int64        // generations of streams as committed; only SQLite's writer uses it
 
 	waiting    atomic.Int64
 	ops        atomic.Int64
@@ -66,6 +78,12 @@ type engine interface {
 	// keep and done are the hot writes: many callers share statements.
 	keep(ctx context.Context, k *keeping) error
 	done(ctx context.Context, d *acks) error
+	// ack is done within a transaction of write.
+	ack(t *tx, a *acks) error
+	// ours refuses a stream that another node delivers.
+	ours(t *tx, stream int64) error
+	// shards gives those whose streams this node delivers.
+	shards(ctx context.Context) (transmitter.Shards, error)
 	// reader gives statements outside of any transaction.
 	reader() querier
 	ping(ctx context.Context) error

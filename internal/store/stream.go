@@ -56,13 +56,21 @@ type streamDoc struct {
 	Created         int64    `json:"created,omitempty"`
 	Updated         int64    `json:"updated,omitempty"`
 	NothingReceipts bool     `json:"no_receipts,omitempty"`
+	Name            string   `json:"name,omitempty"`
+	Set             string   `json:"set,omitempty"`
+	DefaultSubjects string   `json:"default_subjects,omitempty"`
+	Naming          string   `json:"naming,omitempty"` // as text: its bytes stay
+	MinVerification int64    `json:"min_verification,omitempty"`
+	Shape           string   `json:"shape,omitempty"`
+	Format          string   `json:"format,omitempty"`
 }
 
-const streamColumns = `seq, id, receiver, status, doc, receipts, auth, generation, fails, next_at, since, fault, trouble`
+const streamColumns = `seq, id, receiver, status, doc, receipts, auth, generation, fails, next_at, since, fault, trouble, active, inactivity, listed`
 
 func (v *Transmitter) encode(st *transmitter.Stream) (doc string, auth []byte, err error) {
 	b, err := json.Marshal(streamDoc{st.Audience, st.Requested, st.Delivered, st.Description, st.Method, st.Endpoint, st.Algorithm, st.Reason,
-		st.ReceiptIssuer, st.Window, int64(st.Created), int64(st.Updated), st.Receipts == nil})
+		st.ReceiptIssuer, st.Window, int64(st.Created), int64(st.Updated), st.Receipts == nil,
+		st.Name, st.Set, st.DefaultSubjects, string(st.Naming), st.MinVerification, st.Shape, st.Format})
 	if err != nil {
 		return "", nil, err
 	}
@@ -79,10 +87,12 @@ func (v *Transmitter) decode(scan scanFunc) (*transmitter.Stream, error) {
 	st := &transmitter.Stream{}
 	var doc, receipts string
 	var auth []byte
-	var next, since int64
-	if err := scan(&st.Key, &st.ID, &st.Receiver, &st.Status, &doc, &receipts, &auth, &st.Generation, &st.Trouble.Fails, &next, &since, &st.Trouble.Open, &st.Trouble.Reason); err != nil {
+	var next, since, active int64
+	if err := scan(&st.Key, &st.ID, &st.Receiver, &st.Status, &doc, &receipts, &auth, &st.Generation, &st.Trouble.Fails, &next, &since, &st.Trouble.Open, &st.Trouble.Reason,
+		&active, &st.InactivityTimeout, &st.Listed); err != nil {
 		return nil, err
 	}
+	st.Active = transmitter.Micros(active)
 	st.Trouble.Next, st.Trouble.Since = transmitter.Micros(next), transmitter.Micros(since)
 	var d streamDoc
 	if err := json.Unmarshal([]byte(doc), &d); err != nil {
@@ -92,6 +102,10 @@ func (v *Transmitter) decode(scan scanFunc) (*transmitter.Stream, error) {
 	st.Method, st.Endpoint, st.Algorithm, st.Reason = d.Method, d.Endpoint, d.Algorithm, d.Reason
 	st.ReceiptIssuer, st.Window = d.ReceiptIssuer, d.Window
 	st.Created, st.Updated = transmitter.Micros(d.Created), transmitter.Micros(d.Updated)
+	st.Name, st.Set, st.DefaultSubjects, st.MinVerification, st.Shape, st.Format = d.Name, d.Set, d.DefaultSubjects, d.MinVerification, d.Shape, d.Format
+	if d.Naming != "" {
+		st.Naming = json.RawMessage(d.Naming)
+	}
 	if !d.NothingReceipts {
 		st.Receipts = json.RawMessage(receipts)
 	}
@@ -145,10 +159,14 @@ func (v *Transmitter) CreateStream(ctx context.Context, st *transmitter.Stream, 
 				return transmitter.ErrConflict
 			}
 		}
-		_, err = t.exec(`INSERT INTO stream (seq, tenant, id, receiver, status, doc, receipts, auth, generation, fails, next_at, since, fault, trouble, delivered)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0)`,
+		_, err = t.exec(`INSERT INTO stream (seq, tenant, id, receiver, status, doc, receipts, auth, generation, fails, next_at, since, fault, trouble, delivered, active, inactivity, listed)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15, $16, $17)`,
 			key, v.tenant, st.ID, st.Receiver, st.Status, doc, string(st.Receipts), auth, gen,
-			st.Trouble.Fails, int64(st.Trouble.Next), int64(st.Trouble.Since), st.Trouble.Open, st.Trouble.Reason)
+			st.Trouble.Fails, int64(st.Trouble.Next), int64(st.Trouble.Since), st.Trouble.Open, st.Trouble.Reason,
+			int64(st.Active), st.InactivityTimeout, st.Listed)
+		if unique(err) {
+			err = fmt.Errorf("%w: stream id %s is taken", transmitter.ErrConflict, st.ID)
+		}
 		return err
 	})
 	if err != nil {
@@ -194,76 +212,6 @@ func (v *Transmitter) Streams(ctx context.Context, receiver string) ([]transmitt
 		}, `SELECT `+streamColumns+` FROM stream WHERE tenant = $1 AND receiver = $2 ORDER BY seq`, v.tenant, receiver)
 	})
 	return all, err
-}
-
-// UpdateStream implements transmitter.Store.
-func (v *Transmitter) UpdateStream(ctx context.Context, receiver, id string, change func(*transmitter.Stream) error) (*transmitter.Stream, error) {
-	var kept *transmitter.Stream
-	err := v.write(ctx, pointNone, func(t *tx) error {
-		gen, err := bump(t, v.tenant, "stream")
-		if err != nil {
-			return err
-		}
-		was, err := v.stream(t, receiver, id, v.s.d.forUpdate)
-		if err != nil {
-			return err
-		}
-		st := *was
-		if err := change(&st); err != nil {
-			return err
-		}
-		st.Key, st.ID, st.Receiver, st.Audience, st.Trouble, st.Generation = was.Key, was.ID, was.Receiver, was.Audience, was.Trouble, gen
-		doc, auth, err := v.encode(&st)
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec(`UPDATE stream SET status = $1, doc = $2, receipts = $3, auth = $4, generation = $5 WHERE seq = $6`,
-			st.Status, doc, string(st.Receipts), auth, gen, st.Key); err != nil {
-			return err
-		}
-		if st.Status == transmitter.Disabled {
-			if err := v.dropWaiting(t, &st); err != nil {
-				return err
-			}
-		}
-		kept = &st
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return kept, nil
-}
-
-// dropWaiting removes what waits on a stream; its orders that were not delivered are dropped.
-func (v *Transmitter) dropWaiting(t *tx, st *transmitter.Stream) error {
-	if _, err := t.exec(`UPDATE sent_order SET state = $1 WHERE tenant = $2 AND stream_id = $3 AND state = 'queued'`,
-		transmitter.OrderDropped, v.tenant, st.ID); err != nil {
-		return err
-	}
-	_, err := t.exec(`DELETE FROM outbox WHERE stream = $1`, st.Key)
-	return err
-}
-
-// DeleteStream implements transmitter.Store.
-func (v *Transmitter) DeleteStream(ctx context.Context, receiver, id string) error {
-	return v.write(ctx, pointNone, func(t *tx) error {
-		if _, err := bump(t, v.tenant, "stream"); err != nil {
-			return err
-		}
-		st, err := v.stream(t, receiver, id, v.s.d.forUpdate)
-		if err != nil {
-			return err
-		}
-		if err := v.dropWaiting(t, st); err != nil {
-			return err
-		}
-		if _, err := t.exec(`DELETE FROM dead_letter WHERE stream = $1`, st.Key); err != nil {
-			return err
-		}
-		_, err = t.exec(`DELETE FROM stream WHERE seq = $1`, st.Key)
-		return err
-	})
 }
 
 // AllStreams implements transmitter.Store.

@@ -130,3 +130,5 @@ CREATE TABLE shard_lease (
   owner TEXT NOT NULL,
   epoch BIGINT NOT NULL
 );
+WITH RECURSIVE shards (shard) AS (SELECT 0 UNION ALL SELECT shard + 1 FROM shards WHERE shard < 255)
+INSERT INTO shard_lease (shard, owner, epoch) SELECT shard, '', 0 FROM shards;
