@@ -110,6 +110,15 @@ func (c *Config) Check() error {
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		say("log.format: %q is not text or json", c.Log.Format)
 	}
+	for i, f := range c.Keys.Files {
+		file(fmt.Sprintf("keys.files[%d]", i), f)
+	}
+	if c.OTLPEndpoint != "" {
+		if u, err := url.Parse(c.OTLPEndpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+			say("otlp_endpoint: %q is not an address such as http://127.0.0.1:4318", c.OTLPEndpoint)
+		}
+	}
+	bad = append(bad, c.Transmitter.check()...)
 	if len(bad) == 0 {
 		return nil
 	}

@@ -41,6 +41,8 @@ type Config struct {
 	// The key under which secrets and signing keys are kept, 32 bytes as base64, in a file or a
 	// variable. Empty: a key made in the data folder. Keep it apart from the backups.
 	MasterKey Reference `json:"master_key"`
+	// Signing keys of your own. Without them the hub makes its keys itself, as it does for other tenants.
+	Keys Keys `json:"keys"`
 	// The folder below which {file: …} in files given to serve --apply is read.
 	SecretsDir string `json:"secrets_dir"`
 	// A folder with connector packs of your own, one folder each.
@@ -49,6 +51,11 @@ type Config struct {
 	Egress Egress `json:"egress"`
 	// The merchant's name as receipts print it.
 	Name string `json:"name"`
+	// How the hub transmits to receivers.
+	Transmitter Transmitter `json:"transmitter"`
+	// Where traces are sent, by OTLP over HTTP, such as http://127.0.0.1:4318. Empty: where the variable
+	// OTEL_EXPORTER_OTLP_ENDPOINT says, and nowhere without it.
+	OTLPEndpoint string `json:"otlp_endpoint"`
 	// What is logged.
 	Log Log `json:"log"`
 
@@ -73,6 +80,36 @@ type Reference struct {
 	Env string `json:"env"`
 }
 
+// Keys are signing keys from outside.
+type Keys struct {
+	// PEM files with a private key each: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA. They are read at the start,
+	// sealed with the master key and kept in the database, for the tenant default. A further one of the same algorithm
+	// is a rotation: it is published first and signs ten minutes later.
+	Files []string `json:"files"`
+}
+
+// Transmitter says how the hub transmits. Spans are written as in 30s, 15m or 168h; an empty one is none.
+type Transmitter struct {
+	// How long a token waits for its receiver before it is set aside.
+	Retention string `json:"retention"`
+	// How long the history of deliveries, and what was set aside, is kept.
+	History string `json:"history"`
+	// How long a poll is held while there is nothing to give.
+	PollWait string `json:"poll_wait"`
+	// Whether a new stream takes events about everybody, or about nobody until its receiver adds people: ALL or NONE.
+	DefaultSubjects string `json:"default_subjects"`
+	// A new stream whose receiver is silent for so long is paused.
+	Inactivity string `json:"inactivity"`
+	// How long events about a person are still sent after the receiver removed that person from its stream.
+	RemovalGrace string `json:"removal_grace"`
+	// The least time between two verification requests of a receiver on one stream.
+	MinVerification string `json:"min_verification"`
+	// How many people a receiver may add to one stream.
+	MaxSubjects int64 `json:"max_subjects"`
+	// How many streams a client with streams: many may have.
+	MaxStreams int64 `json:"max_streams"`
+}
+
 // Egress bounds outgoing calls.
 type Egress struct {
 	// Private or loopback networks that may be called over https. Everything private is refused otherwise.
@@ -94,6 +131,7 @@ func Default() Config {
 		AdminListen: "127.0.0.1:8444",
 		Data:        "./data",
 		Name:        "Countersign",
+		Transmitter: Transmitter{Retention: "168h", History: "720h", PollWait: "30s", DefaultSubjects: "ALL", MaxSubjects: 10_000_000, MaxStreams: 100},
 		Log:         Log{Level: "info", Format: "text"},
 	}
 }
@@ -122,6 +160,11 @@ func Load(path string) (Config, error) {
 	for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.CAFile, &c.Data, &c.MasterKey.File, &c.SecretsDir, &c.Packs} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
+		}
+	}
+	for i, p := range c.Keys.Files {
+		if !filepath.IsAbs(p) {
+			c.Keys.Files[i] = filepath.Join(dir, p)
 		}
 	}
 	return c, nil

@@ -54,6 +54,15 @@ func TestCheckRefuses(t *testing.T) {
 		{"no name", func(c *Config) { c.Name = "" }, "name:"},
 		{"level", func(c *Config) { c.Log.Level = "loud" }, "log.level:"},
 		{"format", func(c *Config) { c.Log.Format = "xml" }, "log.format:"},
+		{"key file", func(c *Config) { c.Keys.Files = []string{"none.pem"} }, "keys.files[0]:"},
+		{"collector", func(c *Config) { c.OTLPEndpoint = "localhost:4318" }, "otlp_endpoint:"},
+		{"retention", func(c *Config) { c.Transmitter.Retention = "7 days" }, `transmitter.retention: "7 days" is not a span`},
+		{"no retention", func(c *Config) { c.Transmitter.Retention = "" }, "transmitter.retention:"},
+		{"poll wait", func(c *Config) { c.Transmitter.PollWait = "1m" }, "transmitter.poll_wait:"},
+		{"grace", func(c *Config) { c.Transmitter.RemovalGrace = "-1s" }, "transmitter.removal_grace:"},
+		{"subjects", func(c *Config) { c.Transmitter.DefaultSubjects = "SOME" }, "transmitter.default_subjects:"},
+		{"no subjects", func(c *Config) { c.Transmitter.MaxSubjects = 0 }, "transmitter.max_subjects:"},
+		{"no streams", func(c *Config) { c.Transmitter.MaxStreams = 0 }, "transmitter.max_streams:"},
 		{"host pattern", func(c *Config) { c.AdminHosts = []string{"*.example.test"} }, "admin_hosts:"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

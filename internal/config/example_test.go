@@ -94,6 +94,8 @@ func write(t *testing.T, b *bytes.Buffer, v reflect.Value, comments map[string]s
 			write(t, b, fv, comments, pad+"  ")
 		case reflect.Slice:
 			fmt.Fprintf(b, "%s%s: []\n", pad, key)
+		case reflect.Int64:
+			fmt.Fprintf(b, "%s%s: %d\n", pad, key, fv.Int())
 		default:
 			fmt.Fprintf(b, "%s%s: %q\n", pad, key, fv.String())
 		}

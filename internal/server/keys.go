@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"time"
 
 	"countersign/internal/hub"
@@ -87,6 +89,20 @@ func (t *tenant) inUse(ctx context.Context, kid string) (bool, error) {
 		}
 		p.After = got.Next
 	}
+}
+
+// importKeys takes the signing keys that the configuration names.
+func (s *Server) importKeys(ctx context.Context) error {
+	for _, path := range s.cfg.Keys.Files {
+		file, err := os.ReadFile(path)
+		if err != nil {
+			return hub.Errorf(hub.Invalid, "keys.files: %w", err)
+		}
+		if _, err := s.keys.Import(ctx, api.DefaultTenant, file); err != nil {
+			return fmt.Errorf("keys.files: %s: %w", path, err)
+		}
+	}
+	return nil
 }
 
 // keyRing lets operators change signing keys.

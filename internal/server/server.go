@@ -75,6 +75,7 @@ type Server struct {
 	packs    *connector.Packs
 	client   *http.Client
 	push     http.RoundTripper // of deliveries
+	probe    *http.Client      // of the doctor, to our own public address
 	runner   *connector.Runner
 
 	belt     *flow.Belt
@@ -193,6 +194,7 @@ func (s *Server) outgoing() (*http.Client, http.RoundTripper, error) {
 		}
 	}
 	cfg := egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), RootCAs: roots, Dev: s.dev}
+	s.probe = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
 	return egress.Client(cfg), egress.Push(cfg), nil
 }
 

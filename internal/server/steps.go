@@ -185,7 +185,7 @@ type submitter struct{ s *Server }
 // Submit keeps one signal.
 func (t submitter) Submit(ctx context.Context, tenant string, sub *api.Submission) (hub.Kept, error) {
 	return t.s.door.Submit(ctx, tenant, &ingest.Submission{Client: sub.Client, EventType: sub.EventType, SubID: sub.SubID, Subject: sub.Subject, Event: sub.Event,
-		TXN: sub.TXN, Act: slices.Contains(sub.Do, "act"), Transmit: slices.Contains(sub.Do, "transmit"), Order: sub.Order, Idempotency: sub.Idempotency})
+		TXN: sub.TXN, Streams: sub.Streams, Act: slices.Contains(sub.Do, "act"), Transmit: slices.Contains(sub.Do, "transmit"), Order: sub.Order, Idempotency: sub.Idempotency})
 }
 
 // publicKeys gives the admin API the keys that an evidence file needs.
@@ -215,6 +215,19 @@ func (s *Server) doors() (outside, admin http.Handler) {
 	adminAPI := api.New(api.Config{Store: s.store, Signals: submitter{s}, Secrets: s.secrets, Keys: publicKeys{s}, Registry: s.registry,
 		Check:   s.Check,
 		Changed: s.changed, Show: s.show, Ready: s.Ready, Metrics: s.metrics.Handler(), MetricsOpen: s.cfg.AdminPlain(),
+		Streams: func(tenant string) api.Streams {
+			if t := s.of(tenant); t != nil {
+				return t.streams
+			}
+			return nil
+		},
+		Outbox: func(tenant string) api.Outbox {
+			if s.of(tenant) == nil {
+				return nil
+			}
+			return s.store.Transmitter(tenant, s.vault)
+		},
+		KeyRing: keyRing{s}, Issuer: s.issuerOf, Probe: s.probe,
 		Hosts: s.cfg.AdminHosts, Tenant: api.DefaultTenant, Version: s.version, Now: s.now, Log: s.log})
 	pages := console.New(console.Config{Store: s.store, Registry: s.registry, Hosts: s.cfg.AdminHosts, Secure: !s.cfg.AdminPlain(), Tenant: api.DefaultTenant,
 		Name: s.cfg.Name, Dev: s.dev, Now: s.now, Log: s.log,

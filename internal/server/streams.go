@@ -17,6 +17,7 @@ import (
 
 // transmitter makes a tenant's transmitter.
 func (s *Server) transmitter(t *tenant) (*transmitter.Transmitter, error) {
+	c := &s.cfg.Transmitter
 	return transmitter.New(transmitter.Config{Issuer: t.issuer, Signers: s.keys.Signers(t.name), Registry: s.registry,
 		Store:  s.store.Transmitter(t.name, s.vault),
 		Caller: ssf.Caller(t.streamClient),
@@ -30,11 +31,22 @@ func (s *Server) transmitter(t *tenant) (*transmitter.Transmitter, error) {
 			return nil, hub.Errorf(hub.NotFound, "there is no client %s", client)
 		})),
 		Delivered: s.delivered,
+		Retention: config.Span(c.Retention), History: config.Span(c.History), PollWait: config.Span(c.PollWait), Inactivity: config.Span(c.Inactivity),
+		RemovalGrace: config.Span(c.RemovalGrace), MinVerification: config.Span(c.MinVerification), DefaultSubjects: c.DefaultSubjects,
+		MaxSubjects: c.MaxSubjects, MaxStreams: int(c.MaxStreams), Legacy: t.shapes(),
 		Name: func(ctx context.Context, st *transmitter.Stream, sub subject.Identifier, _ string) (subject.Identifier, string, error) {
 			return t.view.Load().namer.Name(ctx, st.Naming, sub)
 		},
 		Now: s.now, Log: s.log,
 	})
+}
+
+// shapes are the older drafts that the tenant serves.
+func (t *tenant) shapes() []string {
+	if t.legacy == "" {
+		return nil
+	}
+	return []string{t.legacy}
 }
 
 // delivered counts a try to deliver.

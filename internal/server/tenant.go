@@ -95,6 +95,11 @@ func (s *Server) issuerOf(name string) string {
 
 // open makes a tenant ready: its keys, its transmitter, its resources. Nothing of it runs yet.
 func (s *Server) open(ctx context.Context, name string, spec *hub.Tenant) (*tenant, error) {
+	if name == api.DefaultTenant {
+		if err := s.importKeys(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.keys.Ensure(ctx, name); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ type Submission struct {
 	Transmit    bool            // to our own streams
 	Act         bool            // here: correlated and decided like one that was received
 	Order       json.RawMessage // directive; only with Transmit
+	Streams     []string        // stream ids that it is transmitted on; nil: all that asked for it
 	Idempotency *store.Idempotency
 }
 
@@ -42,6 +43,9 @@ const replans = 5
 func (d *Door) Submit(ctx context.Context, tenant string, s *Submission) (hub.Kept, error) {
 	if s.Order != nil && !s.Transmit {
 		return hub.Kept{}, hub.Errorf(hub.Invalid, "order is for signals that are transmitted").WithHint("say do: transmit, or leave order out: what is done here is for the policies to decide")
+	}
+	if s.Streams != nil && !s.Transmit {
+		return hub.Kept{}, hub.Errorf(hub.Invalid, "streams is for signals that are transmitted").WithHint("say do: transmit, or leave streams out")
 	}
 	if d.Full() {
 		return hub.Kept{}, hub.Errorf(hub.Unavailable, "too much waits to be processed").WithHint("repeat the request in a second")
@@ -74,7 +78,7 @@ func (d *Door) Submit(ctx context.Context, tenant string, s *Submission) (hub.Ke
 		sig.TXN = set.NewID() // SSF 1.0 §4.1.4: one for all SETs of this event
 	}
 	for try := 1; ; try++ {
-		out, _, err := t.Plan(ctx, transmitter.Message{Type: s.EventType, SubID: s.SubID, Payload: s.Event, TXN: sig.TXN, Order: s.Order, Checked: s.Subject})
+		out, _, err := t.Plan(ctx, transmitter.Message{Type: s.EventType, SubID: s.SubID, Payload: s.Event, TXN: sig.TXN, Order: s.Order, Streams: s.Streams, Checked: s.Subject})
 		if errors.Is(err, transmitter.ErrNoOrderStream) {
 			return hub.Kept{}, hub.Errorf(hub.Conflict, "no stream that asked for this type takes orders").WithHint("receipts are negotiated by the receiver when it makes its stream")
 		}
