@@ -28,3 +28,6 @@ func (p *Pump) Lanes() int {
 	defer p.mu.Unlock()
 	return len(p.lanes)
 }
+
+// RunInactivity is what Run starts for the activity of receivers.
+func RunInactivity(t *Transmitter, ctx context.Context) { t.runInactivity(ctx) }
