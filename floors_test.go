@@ -59,6 +59,7 @@ var plan = []room{
 	{"internal/vault", 7, nil},
 	{"internal/store", 7, []string{"modernc.org/sqlite", "github.com/jackc/pgx", "github.com/pressly/goose"}},
 
+	{"internal/sight", 8, nil},
 	{"internal/flow", 8, nil},
 	{"internal/flow/ingest", 8, nil},
 	{"internal/flow/correlate", 8, nil},

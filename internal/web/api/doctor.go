@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"countersign/event/ssf"
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 	"countersign/set"
 	"countersign/stream"
 	"countersign/transmitter"
@@ -177,11 +179,11 @@ func (x *exam) keys(address string) {
 	slices.Sort(lost)
 	switch {
 	case fit == 0:
-		x.say("keys", fail, us, fmt.Sprintf("none of the %s at %s is in force for %s", count(int64(len(all)), "key", "keys"), address, or(alg, "the stream")), "countersign key rotate")
+		x.say("keys", fail, us, fmt.Sprintf("none of the %s at %s is in force for %s", sight.Count(int64(len(all)), "key", "keys"), address, cmp.Or(alg, "the stream")), "countersign key rotate")
 	case len(lost) > 0:
 		x.say("keys", fail, us, "SETs wait for a signature with "+short(strings.Join(lost, ", "))+", which is not published", "countersign key list")
 	default:
-		x.say("keys", fine, us, fmt.Sprintf("%s published at %s, %d in force for %s", count(int64(len(all)), "key", "keys"), address, fit, or(alg, "this stream")), "")
+		x.say("keys", fine, us, fmt.Sprintf("%s published at %s, %d in force for %s", sight.Count(int64(len(all)), "key", "keys"), address, fit, cmp.Or(alg, "this stream")), "")
 	}
 }
 
@@ -195,7 +197,7 @@ func (x *exam) clock() {
 		x.say("clock", warn, us, fmt.Sprintf("our clock and the one at our public address differ by %s", off.Round(time.Second)), "set both by NTP; receivers refuse SETs from the future")
 		return
 	}
-	x.say("clock", fine, us, at(hub.At(x.now)), "")
+	x.say("clock", fine, us, sight.At(hub.At(x.now)), "")
 }
 
 // client looks at whose stream it is.
@@ -234,9 +236,9 @@ func (x *exam) status() error {
 	resume := "countersign stream resume " + nameOf(s)
 	switch s.Status {
 	case transmitter.Paused:
-		x.say("status", warn, between, because("the stream is paused, and SETs are held", s.Reason), resume)
+		x.say("status", warn, between, sight.Because("the stream is paused, and SETs are held", s.Reason), resume)
 	case transmitter.Disabled:
-		x.say("status", fail, between, because("the stream is disabled, and nothing is kept for it", s.Reason), resume)
+		x.say("status", fail, between, sight.Because("the stream is disabled, and nothing is kept for it", s.Reason), resume)
 	default:
 		x.say("status", fine, us, "enabled", "")
 	}
@@ -247,13 +249,13 @@ func (x *exam) events() error {
 	s := &x.v.Stream
 	switch {
 	case len(s.Delivered) == 0 && len(s.Requested) > 0:
-		x.say("events", fail, between, fmt.Sprintf("none of the %s that the receiver asked for is offered to it", count(int64(len(s.Requested)), "type", "types")), "compare events_requested with `countersign event types`; capitals count")
+		x.say("events", fail, between, fmt.Sprintf("none of the %s that the receiver asked for is offered to it", sight.Count(int64(len(s.Requested)), "type", "types")), "compare events_requested with `countersign event types`; capitals count")
 	case len(s.Delivered) == 0:
 		x.say("events", fail, us, "the stream delivers no event type", "name some in events of the stream or its client")
 	case len(s.Requested) > len(s.Delivered):
 		x.say("events", warn, between, fmt.Sprintf("%d of the %d types that were asked for are delivered", len(s.Delivered), len(s.Requested)), "countersign stream show "+nameOf(s))
 	default:
-		x.say("events", fine, us, count(int64(len(s.Delivered)), "type is delivered", "types are delivered"), "")
+		x.say("events", fine, us, sight.Count(int64(len(s.Delivered)), "type is delivered", "types are delivered"), "")
 	}
 	return nil
 }
@@ -264,9 +266,9 @@ func (x *exam) subjects() error {
 	case s.DefaultSubjects == stream.DefaultNone && n == 0:
 		x.say("subjects", fail, receiver, "the stream can deliver nothing: default_subjects is NONE, and no subject was added", "the receiver adds subjects, or: countersign stream subject add "+nameOf(s)+"; or make the stream with default_subjects: ALL")
 	case s.DefaultSubjects == stream.DefaultNone:
-		x.say("subjects", fine, receiver, "NONE, and "+count(n, "entry", "entries")+" on its list", "")
+		x.say("subjects", fine, receiver, "NONE, and "+sight.Count(n, "entry", "entries")+" on its list", "")
 	case n > 0:
-		x.say("subjects", fine, receiver, "ALL, and "+count(n, "entry", "entries")+" on its list", "")
+		x.say("subjects", fine, receiver, "ALL, and "+sight.Count(n, "entry", "entries")+" on its list", "")
 	default:
 		x.say("subjects", fine, receiver, "ALL", "")
 	}
@@ -278,17 +280,17 @@ func (x *exam) subjects() error {
 
 // endpoint tells how the last try went, or when the receiver was here.
 func (x *exam) endpoint() error {
-	i := InfoOf(x.v, hub.At(x.now))
+	i := sight.InfoOf(x.v, hub.At(x.now))
 	if i.Delivery.Method == "poll" {
 		switch {
 		case i.Parked > 0:
-			x.say("polling", fine, receiver, count(int64(i.Parked), "poll is held open", "polls are held open"), "")
+			x.say("polling", fine, receiver, sight.Count(int64(i.Parked), "poll is held open", "polls are held open"), "")
 		case i.Active == 0:
 			x.say("polling", warn, receiver, "the receiver has not been here yet", "it polls with its own token at the endpoint_url of its stream")
-		case hub.At(x.now)-i.Active > late:
-			x.say("polling", warn, receiver, "the receiver was here last at "+at(i.Active), "see whether its polling runs")
+		case hub.At(x.now)-i.Active > sight.Late:
+			x.say("polling", warn, receiver, "the receiver was here last at "+sight.At(i.Active), "see whether its polling runs")
 		default:
-			x.say("polling", fine, receiver, "the receiver was here at "+at(i.Active), "")
+			x.say("polling", fine, receiver, "the receiver was here at "+sight.At(i.Active), "")
 		}
 		return nil
 	}
@@ -297,15 +299,15 @@ func (x *exam) endpoint() error {
 	case i.Trouble != nil:
 		fix := ""
 		if i.Trouble.Open {
-			fix = setUp(&i, or(i.Name, i.ID))
+			fix = sight.SetUp(&i, cmp.Or(i.Name, i.ID))
 		}
-		x.say("endpoint", fail, sideOf(i.Last), fmt.Sprintf("%s: %s, for %s since %s", where, or(i.Trouble.Reason, "no try succeeded"), count(int64(i.Trouble.Fails), "try", "tries"), at(i.Trouble.Since)), fix)
+		x.say("endpoint", fail, sideOf(i.Last), fmt.Sprintf("%s: %s, for %s since %s", where, cmp.Or(i.Trouble.Reason, "no try succeeded"), sight.Count(int64(i.Trouble.Fails), "try", "tries"), sight.At(i.Trouble.Since)), fix)
 	case i.Last == nil:
 		x.say("endpoint", fine, receiver, where+": nothing was sent since this process started", "")
 	case i.Last.Reason != "":
 		x.say("endpoint", warn, sideOf(i.Last), where+": "+i.Last.Reason, "")
 	default:
-		x.say("endpoint", fine, receiver, fmt.Sprintf("%s: %d at %s", where, i.Last.Status, at(i.Last.At)), "")
+		x.say("endpoint", fine, receiver, fmt.Sprintf("%s: %d at %s", where, i.Last.Status, sight.At(i.Last.At)), "")
 	}
 	return nil
 }
@@ -344,7 +346,7 @@ func (x *exam) verification() error {
 	tick := time.NewTicker(roundTripGap)
 	defer tick.Stop()
 	for {
-		all, err := x.o.outbox.Deliveries(ctx, transmitter.DeliveryFilter{Stream: s.Key, N: storyRecent})
+		all, err := x.o.outbox.Deliveries(ctx, transmitter.DeliveryFilter{Stream: s.Key, N: 20})
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
@@ -392,16 +394,16 @@ func (x *exam) waiting() error {
 	switch old := hub.Micros(c.Oldest); {
 	case c.Waiting == 0:
 		x.say("waiting", fine, us, "nothing", "")
-	case old != 0 && hub.At(x.now)-old > late:
-		x.say("waiting", warn, between, count(c.Waiting, "SET waits", "SETs wait")+" since "+at(old), "countersign delivery list --outcome waiting --stream "+nameOf(&x.v.Stream))
+	case old != 0 && hub.At(x.now)-old > sight.Late:
+		x.say("waiting", warn, between, sight.Count(c.Waiting, "SET waits", "SETs wait")+" since "+sight.At(old), "countersign delivery list --outcome waiting --stream "+nameOf(&x.v.Stream))
 	default:
-		x.say("waiting", fine, us, count(c.Waiting, "SET waits", "SETs wait"), "")
+		x.say("waiting", fine, us, sight.Count(c.Waiting, "SET waits", "SETs wait"), "")
 	}
 	return nil
 }
 
 func (x *exam) dead() error {
-	story, err := StoryOf(x.r.Context(), x.v, x.o.outbox, hub.At(x.now))
+	story, err := sight.StoryOf(x.r.Context(), x.v, x.o.outbox, hub.At(x.now))
 	if err != nil {
 		return err
 	}
@@ -410,10 +412,10 @@ func (x *exam) dead() error {
 	}
 	for i, by := range story.DeadBy {
 		if i == 5 {
-			x.say("dead letters", warn, receiver, count(int64(len(story.DeadBy)-i), "more reason", "more reasons"), "countersign delivery list --outcome dead --stream "+nameOf(&x.v.Stream))
+			x.say("dead letters", warn, receiver, sight.Count(int64(len(story.DeadBy)-i), "more reason", "more reasons"), "countersign delivery list --outcome dead --stream "+nameOf(&x.v.Stream))
 			break
 		}
-		x.say("dead letters", warn, receiver, fmt.Sprintf("%d: %s, the latest at %s", by.Count, or(by.Reason, "without a reason"), at(by.Latest)), "put the cause right, then: countersign delivery redrive --stream "+nameOf(&x.v.Stream))
+		x.say("dead letters", warn, receiver, fmt.Sprintf("%d: %s, the latest at %s", by.Count, cmp.Or(by.Reason, "without a reason"), sight.At(by.Latest)), "put the cause right, then: countersign delivery redrive --stream "+nameOf(&x.v.Stream))
 	}
 	return nil
 }
@@ -428,9 +430,9 @@ func (x *exam) inactivity() error {
 	seen := max(s.Active, s.Updated, s.Created)
 	left := limit - x.now.Sub(seen.Time())
 	if left < limit/5 {
-		x.say("inactivity", warn, receiver, fmt.Sprintf("the receiver was active last at %s; after %s of silence the stream is paused", at(hub.Micros(seen)), limit), "the receiver polls, asks for verification, or reads its stream")
+		x.say("inactivity", warn, receiver, fmt.Sprintf("the receiver was active last at %s; after %s of silence the stream is paused", sight.At(hub.Micros(seen)), limit), "the receiver polls, asks for verification, or reads its stream")
 		return nil
 	}
-	x.say("inactivity", fine, receiver, fmt.Sprintf("active last at %s, and %s may pass", at(hub.Micros(seen)), limit), "")
+	x.say("inactivity", fine, receiver, fmt.Sprintf("active last at %s, and %s may pass", sight.At(hub.Micros(seen)), limit), "")
 	return nil
 }

@@ -6,67 +6,6 @@ import (
 	"countersign/internal/hub"
 )
 
-// OrderInfo is an order that we sent, as a list shows it.
-type OrderInfo struct {
-	JTI        string     `json:"jti"`
-	SetHash    string     `json:"set_hash"` // content address
-	Stream     string     `json:"stream_id"`
-	Name       string     `json:"stream,omitempty"` // its name, where it is there and has one
-	Client     string     `json:"client"`
-	Type       string     `json:"event_type"`
-	TXN        string     `json:"txn,omitempty"`
-	IssuedAt   int64      `json:"iat"` // seconds
-	InterimBy  int64      `json:"interim_by,omitempty"`
-	CompleteBy int64      `json:"complete_by,omitempty"`
-	When       string     `json:"receipt_when,omitempty"`
-	Standing   string     `json:"standing"` // queued | acknowledged | rejected | in_progress | receipted | closed_unreceipted | unreceiptable | disputed | dropped | expired | withdrawn
-	Outcome    string     `json:"outcome,omitempty"`
-	Late       bool       `json:"late"`    // a receipt was due and came late, or has not come
-	Overdue    bool       `json:"overdue"` // complete_by passed without it
-	Why        string     `json:"why,omitempty"`
-	Arrived    hub.Micros `json:"arrived_at,omitempty"`
-	Withdrawn  hub.Micros `json:"withdrawn_at,omitempty"`
-	Receipts   int        `json:"receipts"`
-}
-
-// OrderStory is an order with everything that came of it.
-type OrderStory struct {
-	OrderInfo
-	ReceiptIssuer   string          `json:"receipt_issuer"`
-	ReceiptAudience string          `json:"receipt_audience"`
-	WithdrawnWhy    string          `json:"withdrawn_why,omitempty"`
-	Disputed        string          `json:"disputed,omitempty"`
-	SubID           json.RawMessage `json:"sub_id,omitempty"`
-	Event           json.RawMessage `json:"event,omitempty"`
-	Directive       json.RawMessage `json:"directive,omitempty"`
-	Timeline        []Moment        `json:"timeline"`
-	Answers         []OrderReceipt  `json:"answers"`
-	Explanation     []string        `json:"explanation"` // in sentences
-}
-
-// Moment is one thing that happened to an order.
-type Moment struct {
-	At   hub.Micros `json:"at"`
-	What string     `json:"what"` // issued | delivered | rejected | dropped | expired | withdrawn | receipt
-	Text string     `json:"text"`
-}
-
-// OrderReceipt is a receipt as the receiver sent it.
-type OrderReceipt struct {
-	JTI      string          `json:"jti"`
-	Number   string          `json:"receipt_no"`
-	Seq      int             `json:"seq"`
-	Stage    string          `json:"stage"`
-	Outcome  string          `json:"outcome"`
-	Hash     string          `json:"set_hash"`
-	IssuedAt int64           `json:"iat"`
-	Accepted hub.Micros      `json:"accepted_at"`
-	Gap      bool            `json:"gap"`  // one before it is missing
-	Late     bool            `json:"late"` // filed as history: it did not change the state of the order
-	Body     json.RawMessage `json:"body,omitempty"`
-	Token    string          `json:"token,omitempty"` // as it came; scope signals.token
-}
-
 // WithdrawRequest takes an order back.
 type WithdrawRequest struct {
 	ReasonAdmin string `json:"reason_admin"`

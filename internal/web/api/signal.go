@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 	"countersign/internal/store"
 	"countersign/internal/strictjson"
 	"countersign/set"
@@ -291,7 +292,7 @@ func (d *Door) showSignal(w http.ResponseWriter, r *request) error {
 	}
 	s.Receipts = append(s.Receipts, receipts...)
 	if o, err := d.office(r.tenant); err == nil {
-		if s.Streams, err = Told(r.Context(), o.streams, o.outbox, sig.TXN); err != nil {
+		if s.Streams, err = sight.Told(r.Context(), o.streams, o.outbox, sig.TXN); err != nil {
 			return err
 		}
 	}

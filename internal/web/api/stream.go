@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 	"countersign/internal/store"
 	"countersign/subject"
 	"countersign/transmitter"
@@ -83,11 +84,11 @@ func (d *Door) listStreams(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	status, err := word(q, "status", transmitter.Enabled, transmitter.Paused, transmitter.Disabled, Missing)
+	status, err := word(q, "status", transmitter.Enabled, transmitter.Paused, transmitter.Disabled, sight.Missing)
 	if err != nil {
 		return err
 	}
-	health, err := word(q, "health", "ok", "waiting", "failing", "stopped", transmitter.Paused, transmitter.Disabled, Missing)
+	health, err := word(q, "health", "ok", "waiting", "failing", "stopped", transmitter.Paused, transmitter.Disabled, sight.Missing)
 	if err != nil {
 		return err
 	}
@@ -147,7 +148,7 @@ func (d *Door) everyStream(ctx context.Context, tenant string, o office) ([]keye
 	}
 	slices.SortFunc(views, func(a, b transmitter.StreamView) int { return int(b.Stream.Key - a.Stream.Key) })
 	for i := range views {
-		out = append(out, keyed{InfoOf(&views[i], hub.At(d.c.Now())), views[i].Stream.Key})
+		out = append(out, keyed{sight.InfoOf(&views[i], hub.At(d.c.Now())), views[i].Stream.Key})
 	}
 	return out, nil
 }
@@ -158,7 +159,7 @@ func (d *Door) missing(ctx context.Context, res *hub.Resource) StreamInfo {
 	if d.c.Show != nil {
 		problem, _ = d.c.Show(ctx, res)["problem"].(string)
 	}
-	return MissingStream(res, problem)
+	return sight.MissingStream(res, problem)
 }
 
 func (d *Door) showStream(w http.ResponseWriter, r *request) error {
@@ -176,7 +177,7 @@ func (d *Door) showStream(w http.ResponseWriter, r *request) error {
 }
 
 func (d *Door) writeStream(w http.ResponseWriter, r *request, o office, v *transmitter.StreamView) error {
-	s, err := StoryOf(r.Context(), v, o.outbox, hub.At(d.c.Now()))
+	s, err := sight.StoryOf(r.Context(), v, o.outbox, hub.At(d.c.Now()))
 	if err != nil {
 		return err
 	}

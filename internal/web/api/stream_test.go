@@ -11,6 +11,7 @@ import (
 
 	"countersign/event/ssf"
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 	"countersign/transmitter"
 )
 
@@ -32,11 +33,11 @@ func TestSecretsOfStreamsAreNotShown(t *testing.T) {
 	}
 	var s StreamStory
 	b.decode(b.get("/streams/crm", b.operator), &s)
-	if s.Delivery != (StreamDelivery{"push", "https://crm.example.test/events?…", true}) {
+	if s.Delivery != (StreamDelivery{Method: "push", Endpoint: "https://crm.example.test/events?…", Authorization: true}) {
 		t.Errorf("%+v", s.Delivery)
 	}
 	for in, out := range map[string]string{"": "", "https://u:p@h.example/x#f": "https://h.example/x?…", "https://h.example/x": "https://h.example/x", "::": "(an address that cannot be read)", "https://h.example?": "https://h.example?…"} {
-		if got := Mask(in); got != out {
+		if got := sight.Mask(in); got != out {
 			t.Errorf("%q is shown as %q, not %q", in, got, out)
 		}
 	}
@@ -104,7 +105,7 @@ func TestStreamHealth(t *testing.T) {
 	on := func(change func(*transmitter.StreamView)) StreamInfo {
 		v := transmitter.StreamView{Stream: transmitter.Stream{ID: "x", Name: "crm", Status: transmitter.Enabled, Method: "urn:ietf:rfc:8935"}}
 		change(&v)
-		return InfoOf(&v, now)
+		return sight.InfoOf(&v, now)
 	}
 	stopped := func(status int, reason string) func(*transmitter.StreamView) {
 		return func(v *transmitter.StreamView) {

@@ -4,106 +4,23 @@ import (
 	"encoding/json"
 
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 )
 
-// StreamInfo is a stream as a list shows it. Secrets are not in it: of a push endpoint the scheme, host and path.
-type StreamInfo struct {
-	ID          string         `json:"stream_id"`      // empty: the resource is there and no stream could be made of it
-	Name        string         `json:"name,omitempty"` // of the resource; absent where the receiver made the stream
-	Set         string         `json:"set,omitempty"`
-	Client      string         `json:"client"`
-	Description string         `json:"description,omitempty"`
-	Status      string         `json:"status"` // enabled | paused | disabled | missing
-	Reason      string         `json:"reason,omitempty"`
-	Health      string         `json:"health"` // ok | waiting | failing | stopped | paused | disabled | missing
-	Why         string         `json:"why,omitempty"`
-	Step        string         `json:"next_step,omitempty"` // what to do about it
-	Delivery    StreamDelivery `json:"delivery"`
-	Audience    []string       `json:"audience"`
-	Requested   []string       `json:"events_requested,omitempty"`
-	Delivered   []string       `json:"events_delivered"`
-	Algorithm   string         `json:"alg,omitempty"` // absent: the transmitter's default
-	Window      int            `json:"window,omitempty"`
-	Subjects    string         `json:"default_subjects"` // ALL | NONE
-	Naming      any            `json:"subject,omitempty"`
-	Receipts    bool           `json:"receipts"` // orders may be sent on it
-	Issuer      string         `json:"receipt_issuer,omitempty"`
-	Shape       string         `json:"shape,omitempty"` // of an older draft
-	MinVerify   int64          `json:"min_verification_interval,omitempty"`
-	Inactivity  int64          `json:"inactivity_timeout,omitempty"`
-	Active      hub.Micros     `json:"active_at,omitempty"` // the receiver's latest activity
-	Created     hub.Micros     `json:"created_at,omitempty"`
-	Updated     hub.Micros     `json:"updated_at,omitempty"`
-
-	Waiting  int64      `json:"waiting"`
-	Oldest   hub.Micros `json:"oldest_at,omitempty"` // since when the oldest one waits
-	Sent     int64      `json:"delivered"`
-	Dead     int64      `json:"dead"`
-	Entries  int64      `json:"subjects"` // entries of its subject list
-	InFlight int        `json:"in_flight"`
-	Parked   int        `json:"parked"` // polls that are held open
-	Last     *Answer    `json:"last,omitempty"`
-	Trouble  *Trouble   `json:"trouble,omitempty"`
-	Next     hub.Micros `json:"next_at,omitempty"` // when it is tried again
-	P50      float64    `json:"p50_ms,omitempty"`  // from planned to accepted, of this process
-	P99      float64    `json:"p99_ms,omitempty"`
-	Here     bool       `json:"here"` // the process that answers delivers it
-	Warnings []string   `json:"warnings"`
-}
-
-// StreamDelivery says how a stream's SETs travel.
-type StreamDelivery struct {
-	Method        string `json:"method"` // push | poll
-	Endpoint      string `json:"endpoint,omitempty"`
-	Authorization bool   `json:"authorization"` // a header value is set; it is never shown
-}
-
-// Answer is the latest answer of a receiver.
-type Answer struct {
-	At     hub.Micros `json:"at"`
-	Status int        `json:"status,omitempty"` // absent: there was no answer
-	Reason string     `json:"reason,omitempty"` // absent: it took the SET
-}
-
-// Trouble is a stream's back-off.
-type Trouble struct {
-	Fails  int        `json:"fails"` // tries in a row
-	Since  hub.Micros `json:"since_at,omitempty"`
-	Open   bool       `json:"open"` // a fault of the stream's set-up: probed at long intervals until it is put right
-	Reason string     `json:"reason,omitempty"`
-}
-
-// StreamStory is a stream with what happened on it lately.
-type StreamStory struct {
-	StreamInfo
-	DeadBy []ReasonCount `json:"dead_by_reason"` // of the latest 500 dead letters
-	Recent []Delivery    `json:"recent"`         // the latest 20 that were delivered, set aside or skipped
-	Skips  []Delivery    `json:"skips"`          // the latest 20 that were skipped
-}
-
-// ReasonCount is how many dead letters have a reason.
-type ReasonCount struct {
-	Reason string     `json:"reason"`
-	Count  int        `json:"count"`
-	Latest hub.Micros `json:"latest_at"`
-}
-
-// Delivery is one SET on one stream: on its way, delivered, set aside or skipped.
-type Delivery struct {
-	Stream  string     `json:"stream_id,omitempty"` // absent: the stream is gone
-	Name    string     `json:"stream,omitempty"`    // its name, where it has one
-	Client  string     `json:"client,omitempty"`
-	JTI     string     `json:"jti,omitempty"` // absent: skipped
-	Type    string     `json:"event_type,omitempty"`
-	TXN     string     `json:"txn,omitempty"`
-	Outcome string     `json:"outcome"`          // waiting | delivered | dead | skipped
-	Status  int        `json:"status,omitempty"` // HTTP status of the answer
-	Reason  string     `json:"reason,omitempty"`
-	Tries   int        `json:"tries,omitempty"` // of the process that ended it
-	First   hub.Micros `json:"first_at,omitempty"`
-	At      hub.Micros `json:"at"`                 // of a waiting one: since when
-	Back    bool       `json:"redriven,omitempty"` // a dead letter that was put back since
-}
+// What is shown of streams, deliveries and orders is worked out in package sight, for this door and for the console.
+type (
+	StreamInfo     = sight.StreamInfo
+	StreamStory    = sight.StreamStory
+	StreamDelivery = sight.StreamDelivery
+	Answer         = sight.Answer
+	Trouble        = sight.Trouble
+	ReasonCount    = sight.ReasonCount
+	Delivery       = sight.Delivery
+	OrderInfo      = sight.OrderInfo
+	OrderStory     = sight.OrderStory
+	OrderReceipt   = sight.OrderReceipt
+	Moment         = sight.Moment
+)
 
 // RedriveRequest chooses dead letters to send again.
 type RedriveRequest struct {

@@ -3,33 +3,27 @@ package api
 import (
 	"context"
 
+	"countersign/internal/sight"
 	"countersign/subject"
 	"countersign/transmitter"
 )
 
 // Streams is what this door needs of a tenant's *transmitter.Transmitter; the contracts are written there.
 type Streams interface {
-	Overview(ctx context.Context) ([]transmitter.StreamView, error)
-	View(ctx context.Context, id string) (*transmitter.StreamView, error)
+	sight.Streams
 	SetStatus(ctx context.Context, id, status, reason string) (*transmitter.Stream, error)
 	Verification(ctx context.Context, id string) error
 	RemoveStream(ctx context.Context, id string) error
 	ListSubject(ctx context.Context, id string, sub subject.Identifier, on, verified bool) error
 	Send(ctx context.Context, m transmitter.Message) (*transmitter.Sent, error)
 	Explain(ctx context.Context, m transmitter.Message, id string) (*transmitter.Explanation, error)
-	Orders(ctx context.Context, which transmitter.OrderFilter) ([]transmitter.SentOrder, error)
-	OrderOf(ctx context.Context, ref string) (*transmitter.SentOrder, error)
 	Withdraw(ctx context.Context, ref, reasonAdmin string) (*transmitter.SentOrder, error)
 	Redrive(ctx context.Context, which transmitter.DeadFilter) (int, error)
 	KeysInUse(ctx context.Context) (map[string]int64, error)
 }
 
 // Outbox is what this door reads of a tenant's transmitter.Store.
-type Outbox interface {
-	Next(ctx context.Context, stream, after int64, n int) ([]transmitter.Item, error)
-	Dead(ctx context.Context, stream int64, n int) ([]transmitter.DeadLetter, error)
-	Deliveries(ctx context.Context, which transmitter.DeliveryFilter) ([]transmitter.Delivery, error)
-}
+type Outbox = sight.Outbox
 
 // KeyRing changes a tenant's signing keys while the hub runs. Errors are hub.Errors.
 type KeyRing interface {
