@@ -146,7 +146,7 @@ func flattenValue(path string, value json.RawMessage, into map[string]json.RawMe
 	var object map[string]json.RawMessage
 	var list []json.RawMessage
 	switch {
-	case json.Unmarshal(value, &object) == nil && len(object) > 0:
+	case json.Unmarshal(value, &object) == nil && object != nil:
 		flatten(path, object, into)
 	case json.Unmarshal(value, &list) == nil && slices.ContainsFunc(list, func(v json.RawMessage) bool {
 		return strings.HasPrefix(string(v), "{") || strings.HasPrefix(string(v), "[")
