@@ -109,7 +109,7 @@ func (s *Server) authenticated(ctx context.Context, c *call, do func(context.Con
 	address := c.tenant + " " + s.cfg.Address(c.r)
 	pair := address + " " + cred.client
 	if len(cred.client) > 256 {
-		pair = address
+		pair = address + " a long name"
 	}
 	if wait := max(s.failures.full(address, failuresOfAddress), s.failures.full(pair, failuresOfClient)); wait > 0 {
 		return refusal{status: http.StatusTooManyRequests, code: unavailable, why: "too many attempts failed; wait before the next", wait: wait}
@@ -143,7 +143,9 @@ func (s *Server) authenticate(ctx context.Context, tenant string, cred *shown) (
 	if cred.method != methodPrivateKey {
 		want := ""
 		if right {
-			want = c.Secret
+			if want, err = c.secret(ctx); err != nil {
+				return nil, err
+			}
 		}
 		same := sameSecret(want, cred.secrets)
 		if !right || want == "" || !same {
@@ -174,4 +176,11 @@ func sameSecret(want string, given []string) bool {
 		same |= subtle.ConstantTimeCompare(hash[:], sum[:])
 	}
 	return same == 1
+}
+
+func (c *Client) secret(ctx context.Context) (string, error) {
+	if c.Reveal == nil {
+		return c.Secret, nil
+	}
+	return c.Reveal(ctx)
 }

@@ -19,6 +19,9 @@ import (
 type Client struct {
 	Spec   *hub.Client
 	Secret string // the value behind Spec.Secret; empty where there is none
+	// Reveal gives the secret in place of Secret where reading it costs something: it is asked for at the token
+	// endpoint only, and not with each token that is checked. Nil: Secret is it.
+	Reveal func(ctx context.Context) (string, error)
 }
 
 // External is a tenant's further issuer of access tokens.

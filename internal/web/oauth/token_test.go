@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -296,6 +297,22 @@ func TestStoreAway(t *testing.T) {
 	h.away = fmt.Errorf("the view is not there")
 	if a := h.post(grant, "client_id=post", "client_secret="+postSecret); a.status != 503 {
 		t.Errorf("clients away: %d %s", a.status, a.text)
+	}
+}
+
+// A secret that costs something is read where it is compared, and nowhere else.
+func TestReveal(t *testing.T) {
+	h := newHouse(t, nil)
+	asked := 0
+	var away error
+	h.clients["default/post"] = &Client{Spec: h.clients["default/post"].Spec, Reveal: func(context.Context) (string, error) { asked++; return postSecret, away }}
+	token := h.tokenOf("post", postSecret)
+	if h.may(DefaultTenant, token) == "-" || asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	away = hub.Errorf(hub.Unavailable, "no")
+	if a := h.post(grant, "client_id=post", "client_secret="+postSecret); a.status != 503 {
+		t.Errorf("%d %s", a.status, a.text)
 	}
 }
 
