@@ -39,7 +39,7 @@ func shapeBody(shape string, typ event.Type, m *Message, named subject.Identifie
 		b = append(strictjson.AppendString(append(b, ','), member.Name), ':')
 		b = append(b, value...)
 	}
-	return append(b, "}}"...)
+	return append(b, "}}}"...)
 }
 
 // olderMember reports whether a payload member may go to a receiver of SSE ID1: those that the type defines, and others
