@@ -82,7 +82,7 @@ func (a *App) deliveryRedrive() *cobra.Command {
 	c := &cobra.Command{Use: "redrive", Short: "Send again what was set aside", Args: exact(0),
 		Long: "Redrive puts dead letters back among what waits, each at its old place and with its old jti. Say which: those of a\n" +
 			"stream, one by its jti, those whose reason begins with a text, or --all.",
-		Example: "  countersign delivery redrive --stream crm-signals\n  countersign delivery redrive --reason invalid_key --yes",
+		Example: "  countersign delivery redrive --stream crm-signals\n  countersign delivery redrive --reason 'HTTP 400 invalid_request'",
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch chosen := req.Stream != "" || req.JTI != "" || req.Reason != ""; {
 			case !chosen && !req.All:
