@@ -111,7 +111,7 @@ func (c *checker) transmit(r hub.Resource, at string, rule hub.Rule) {
 
 // badOrder says what is wrong with the directive of a policy. Moments are of no use in it: a policy stays, and they pass.
 func badOrder(order json.RawMessage, typ string) string {
-	claims := set.Claims{Issuer: "https://hub.example.test", ID: "x", IssuedAt: 1, SubID: json.RawMessage(`{"format":"opaque","id":"x"}`),
+	claims := set.Claims{Issuer: "https://hub.example.test", Audience: []string{"x"}, ID: "x", IssuedAt: 1, SubID: json.RawMessage(`{"format":"opaque","id":"x"}`),
 		Events: []set.Event{{Type: typ, Payload: json.RawMessage(`{}`)}}}
 	d, err := receipt.ParseDirective(order, &claims, receipt.Default())
 	switch {
