@@ -89,6 +89,10 @@ func (o *outsider) times() int {
 // withOutsider gives the default tenant an external issuer.
 func withOutsider(t testing.TB, introspection bool) (*house, *outsider) {
 	h := newHouse(t, nil)
+	return h, h.meet(t, introspection)
+}
+
+func (h *house) meet(t testing.TB, introspection bool) *outsider {
 	o := &outsider{keys: jwks(t, "as-1", rsaKey()), metadata: object{"issuer": outsideIssuer, "jwks_uri": outsideIssuer + "/keys",
 		"introspection_endpoint": outsideIssuer + "/introspect", "token_endpoint": outsideIssuer + "/token"}}
 	h.fetched = o
@@ -98,7 +102,7 @@ func withOutsider(t testing.TB, introspection bool) (*house, *outsider) {
 		e.Secret = introspectionSecret
 	}
 	h.outside[DefaultTenant] = e
-	return h, o
+	return o
 }
 
 var accessHeader = object{"alg": "RS256", "kid": "as-1", "typ": "at+jwt"}

@@ -15,6 +15,7 @@ import (
 	"countersign/event/caep"
 	"countersign/internal/hub"
 	"countersign/internal/req"
+	"countersign/internal/store"
 	"countersign/internal/web/ssf"
 	"countersign/receipt"
 	"countersign/set"
@@ -66,13 +67,15 @@ var principals = []struct {
 	{name: "API client", client: "app"},
 }
 
-// endpoints are those of the stream API, and what each needs.
-var endpoints = []struct {
+type endpoint struct {
 	name, method, path, body string // %s is the stream's id, %j the jti that waits on it
 	scope                    string
 	good                     int
 	free                     bool // names no stream
-}{
+}
+
+// endpoints are those of the stream API, and what each needs.
+var endpoints = []endpoint{
 	{name: "create", method: "POST", path: "/ssf/streams", body: createPoll, scope: "ssf.manage", good: 201, free: true},
 	{name: "list", method: "GET", path: "/ssf/streams", scope: "ssf.read", good: 200, free: true},
 	{name: "read", method: "GET", path: "/ssf/streams?stream_id=%s", scope: "ssf.read", good: 200},
@@ -91,9 +94,8 @@ var endpoints = []struct {
 const createPoll = `{"events_requested":["https://schemas.openid.net/secevent/caep/event-type/session-revoked"],"delivery":{"method":"urn:ietf:rfc:8936"}}`
 
 // openDoors makes the listener, its streams and a token for each principal.
-func openDoors(t testing.TB) *doors {
-	h, o := withOutsider(t, false)
-	d := &doors{house: h, outsider: o, stores: map[string]transmitter.Store{}, streams: map[string]*transmitter.Transmitter{}, tokens: map[string]string{}, ids: map[string]string{}, waiting: map[string]string{}}
+func openDoors(t testing.TB, h *house) *doors {
+	d := &doors{house: h, outsider: h.meet(t, false), stores: map[string]transmitter.Store{}, streams: map[string]*transmitter.Transmitter{}, tokens: map[string]string{}, ids: map[string]string{}, waiting: map[string]string{}}
 	all := []string{"ssf.read", "ssf.manage", "ssf.manage.receipts"}
 	for name, scopes := range map[string][]string{"default/mine": all, "default/theirs": all, "default/app": {"signals.write"}, "default/gone": all, "blue/mine": all} {
 		_, client, _ := strings.Cut(name, "/")
@@ -105,6 +107,9 @@ func openDoors(t testing.TB) *doors {
 	}
 	for _, tenant := range []string{DefaultTenant, "blue"} {
 		d.stores[tenant] = new(transmitter.Memory)
+		if st, ok := h.store.(*store.Store); ok {
+			d.stores[tenant] = st.Transmitter(tenant, nil)
+		}
 		d.streams[tenant], err = transmitter.New(transmitter.Config{Issuer: tenantIssuer(tenant), Signers: []*set.Signer{signer}, Registry: event.NewRegistry(caep.Vocabulary()),
 			Store: d.stores[tenant], Now: h.now, Receipts: &receipt.Settings{DirectiveEvents: []string{caep.SessionRevokedURI}, Actions: []string{hub.RevokeSessions}, Algorithms: []string{"RS256"}},
 			Caller: ssf.Caller(func(ctx context.Context, token string) (*ssf.Client, error) {
@@ -161,27 +166,53 @@ func openDoors(t testing.TB) *doors {
 	d.tokens["the client secret"] = postSecret
 	d.tokens["garbage"] = "garbage"
 
-	d.ids["own"] = d.create(t, "", d.tokens["read and manage"])
-	d.ids["other"] = d.create(t, "", d.tokens["other receiver"])
-	d.ids["blue"] = d.create(t, "/t/blue", d.tokens["of the other tenant"])
-	d.ids["absent"] = "st_" + strings.Repeat("0", len(d.ids["own"])-3)
-	for name, owner := range map[string][3]string{"own": {DefaultTenant, "", "read and manage"}, "other": {DefaultTenant, "", "other receiver"}, "blue": {"blue", "/t/blue", "of the other tenant"}} {
-		if err := d.streams[owner[0]].Verification(t.Context(), d.ids[name]); err != nil {
+	for name := range owners {
+		d.renew(t, name)
+	}
+	d.ids["absent"], d.waiting["absent"] = "st_"+strings.Repeat("0", len(d.ids["own"])-3), "nothing"
+	return d
+}
+
+// owners are the streams that there are: whose, at which tenant.
+var owners = map[string]struct{ tenant, prefix, principal string }{
+	"own": {DefaultTenant, "", "read and manage"}, "other": {DefaultTenant, "", "other receiver"}, "blue": {"blue", "/t/blue", "of the other tenant"},
+}
+
+// renew makes a stream on which one SET waits.
+func (d *doors) renew(t testing.TB, name string) {
+	t.Helper()
+	o := owners[name]
+	token := d.tokens[o.principal]
+	id := d.create(t, o.prefix, token)
+	if err := d.streams[o.tenant].Verification(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	rec := d.ask("POST", o.prefix+"/ssf/streams/"+id+"/poll", `{"returnImmediately":true}`, token)
+	var got struct {
+		Sets map[string]string `json:"sets"`
+	}
+	if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil || len(got.Sets) != 1 {
+		t.Fatalf("%s: %d %s %v", name, rec.Code, rec.Body, err)
+	}
+	for jti := range got.Sets {
+		d.waiting[name] = jti
+	}
+	d.ids[name] = id
+}
+
+// clear removes the streams of a receiver.
+func (d *doors) clear(t testing.TB, receiver string) {
+	t.Helper()
+	st := d.stores[DefaultTenant]
+	all, err := st.Streams(t.Context(), receiver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		if err := st.DeleteStream(t.Context(), receiver, all[i].ID); err != nil {
 			t.Fatal(err)
 		}
-		rec := d.ask("POST", owner[1]+"/ssf/streams/"+d.ids[name]+"/poll", `{"returnImmediately":true}`, d.tokens[owner[2]])
-		var got struct {
-			Sets map[string]string `json:"sets"`
-		}
-		if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil || len(got.Sets) != 1 {
-			t.Fatalf("%s: %d %s %v", name, rec.Code, rec.Body, err)
-		}
-		for jti := range got.Sets {
-			d.waiting[name] = jti
-		}
 	}
-	d.waiting["absent"] = "nothing"
-	return d
 }
 
 func (d *doors) create(t testing.TB, prefix, token string) string {
@@ -270,82 +301,87 @@ func (d *doors) state(t testing.TB) string {
 // TestEveryEndpointForEverybody asks each endpoint of the stream API as each principal, about its own stream, another
 // receiver's, another tenant's, and one that there is not.
 func TestEveryEndpointForEverybody(t *testing.T) {
-	for _, e := range endpoints {
-		t.Run(e.name, func(t *testing.T) {
-			d := openDoors(t)
-			cells := 0
-			for _, p := range principals {
-				bodies := map[string]string{}
-				for _, target := range []string{"absent", "blue", "other", "own"} {
-					if e.free && target != "own" {
-						continue
-					}
-					fill := strings.NewReplacer("%s", d.ids[target], "%j", d.waiting[target])
-					before := d.state(t)
-					rec := d.as(p.name, e.method, fill.Replace(e.path), fill.Replace(e.body))
-					after := d.state(t)
-					what := fmt.Sprintf("%s, %s stream: %d %s", p.name, target, rec.Code, rec.Body)
-					challenge := rec.Header().Get("WWW-Authenticate")
-					cells++
+	eachStore(t, func(t *testing.T, h *house) {
+		d := openDoors(t, h)
+		for _, e := range endpoints {
+			t.Run(e.name, func(t *testing.T) { d.everybody(t, e) })
+		}
+	})
+}
 
-					mine := p.client == "mine" && target == "own" || p.client == "theirs" && target == "other"
-					may := slices.Contains(p.scopes, e.scope) || slices.Contains(p.scopes, "ssf.manage")
-					want, header := 0, ""
-					switch {
-					case p.client == "" && p.code == "":
-						want, header = 401, `Bearer realm="ssf"`
-					case p.client == "":
-						want, header = 401, `Bearer realm="ssf", error="`+p.code+`"`
-					case !e.free && !mine:
-						want = 404
-					case !may:
-						want, header = 403, `Bearer realm="ssf", error="insufficient_scope", scope="`+e.scope+`"`
-					default:
-						want = e.good
-					}
-					if rec.Code != want || challenge != header {
-						t.Errorf("%s, want %d, and %q, want %q", what, want, challenge, header)
-					}
-					if rec.Header().Get("Cache-Control") != "no-store" {
-						t.Errorf("%s: Cache-Control %q", what, rec.Header().Get("Cache-Control"))
-					}
-					if want >= 400 && before != after {
-						t.Errorf("%s\nbefore %s\nafter  %s", what, before, after)
-					}
-					if want == 404 || want == 401 {
-						// What is not yours and what is not there are told alike.
-						bodies[fmt.Sprint(rec.Code)+rec.Body.String()] = target
-						if len(bodies) > 1 {
-							t.Errorf("%s: answers differ: %q", what, bodies)
-						}
-					}
-					if want < 300 && e.method != "GET" {
-						if before == after && e.name != "remove subject" {
-							t.Errorf("%s: nothing happened", what)
-						}
-						d = openDoors(t) // what was changed is there again for the next
-					}
-					if e.name == "list" && want == 200 && strings.Contains(rec.Body.String(), d.ids[map[string]string{"mine": "other", "theirs": "own"}[p.client]]) {
-						t.Errorf("%s: lists another's stream", what)
-					}
+func (d *doors) everybody(t *testing.T, e endpoint) {
+	cells := 0
+	for _, p := range principals {
+		bodies := map[string]string{}
+		for _, target := range []string{"absent", "blue", "other", "own"} {
+			if e.free && target != "own" {
+				continue
+			}
+			fill := strings.NewReplacer("%s", d.ids[target], "%j", d.waiting[target])
+			before := d.state(t)
+			rec := d.as(p.name, e.method, fill.Replace(e.path), fill.Replace(e.body))
+			after := d.state(t)
+			what := fmt.Sprintf("%s, %s stream: %d %s", p.name, target, rec.Code, rec.Body)
+			challenge := rec.Header().Get("WWW-Authenticate")
+			cells++
+
+			mine := p.client == "mine" && target == "own" || p.client == "theirs" && target == "other"
+			may := slices.Contains(p.scopes, e.scope) || slices.Contains(p.scopes, "ssf.manage")
+			want, header := 0, ""
+			switch {
+			case p.client == "" && p.code == "":
+				want, header = 401, `Bearer realm="ssf"`
+			case p.client == "":
+				want, header = 401, `Bearer realm="ssf", error="`+p.code+`"`
+			case !e.free && !mine:
+				want = 404
+			case !may:
+				want, header = 403, `Bearer realm="ssf", error="insufficient_scope", scope="`+e.scope+`"`
+			default:
+				want = e.good
+			}
+			if rec.Code != want || challenge != header {
+				t.Errorf("%s, want %d, and %q, want %q", what, want, challenge, header)
+			}
+			if rec.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("%s: Cache-Control %q", what, rec.Header().Get("Cache-Control"))
+			}
+			if want >= 400 && before != after {
+				t.Errorf("%s\nbefore %s\nafter  %s", what, before, after)
+			}
+			if want == 404 || want == 401 {
+				// What is not yours and what is not there are told alike.
+				bodies[fmt.Sprint(rec.Code)+rec.Body.String()] = target
+				if len(bodies) > 1 {
+					t.Errorf("%s: answers differ: %q", what, bodies)
 				}
 			}
-			if want := len(principals) * 4; !e.free && cells != want || e.free && cells != len(principals) {
-				t.Errorf("%d cells", cells)
+			if want < 300 && e.method != "GET" {
+				if before == after && e.name != "remove subject" {
+					t.Errorf("%s: nothing happened", what)
+				}
+				d.clear(t, p.client)
+				d.renew(t, map[string]string{"mine": "own", "theirs": "other"}[p.client]) // for the next
 			}
-			req.Covers(t, "AZ-1", "AZ-2", "AZ-3", "AZ-4", "AZ-11", "IOP-40", "IOP-41", "IOP-42", "IOP-43", "IOP-44", "IOP-45")
-			if e.scope == "ssf.read" {
-				req.Covers(t, "IOP-37", "IOP-39")
-			} else {
-				req.Covers(t, "IOP-36")
+			if e.name == "list" && want == 200 && strings.Contains(rec.Body.String(), d.ids[map[string]string{"mine": "other", "theirs": "own"}[p.client]]) {
+				t.Errorf("%s: lists another's stream", what)
 			}
-		})
+		}
+	}
+	if want := len(principals) * 4; !e.free && cells != want || e.free && cells != len(principals) {
+		t.Errorf("%d cells", cells)
+	}
+	req.Covers(t, "AZ-1", "AZ-2", "AZ-3", "AZ-4", "AZ-11", "IOP-40", "IOP-41", "IOP-42", "IOP-43", "IOP-44", "IOP-45")
+	if e.scope == "ssf.read" {
+		req.Covers(t, "IOP-37", "IOP-39")
+	} else {
+		req.Covers(t, "IOP-36")
 	}
 }
 
 // A token shown twice, in the field and in the address, is a request that cannot be taken (RFC 6750 §3.1).
 func TestTwoWaysAtOnce(t *testing.T) {
-	d := openDoors(t)
+	d := openDoors(t, newHouse(t, nil))
 	rec := d.ask("GET", "/ssf/streams?access_token=x", "", d.tokens["read"])
 	if rec.Code != 400 || rec.Header().Get("WWW-Authenticate") != `Bearer realm="ssf", error="invalid_request"` {
 		t.Errorf("%d %v", rec.Code, rec.Header())
@@ -355,7 +391,7 @@ func TestTwoWaysAtOnce(t *testing.T) {
 
 // While an external issuer is away, its tokens are not refused: 503 with Retry-After.
 func TestIssuerAwayIs503(t *testing.T) {
-	d := openDoors(t)
+	d := openDoors(t, newHouse(t, nil))
 	d.fetched = nil
 	d.wait(48 * time.Hour)
 	at := d.accessClaims().with("client_id", "mine")
@@ -370,7 +406,7 @@ func TestIssuerAwayIs503(t *testing.T) {
 
 // What a client's resource says reaches the streams that it makes.
 func TestCallerOfSpec(t *testing.T) {
-	d := openDoors(t)
+	d := openDoors(t, newHouse(t, nil))
 	d.change("default/mine", func(c *hub.Client) {
 		c.Streams, c.Subjects, c.Subject = "one", "NONE", &hub.SubjectRule{Format: "iss_sub", AccountAt: "keycloak", Otherwise: "email"}
 	})
