@@ -36,7 +36,7 @@ type LastAnswer struct {
 
 // View gives one stream by its stream_id, or ErrNotFound.
 func (t *Transmitter) View(ctx context.Context, id string) (*StreamView, error) {
-	s, err := t.streamOf(ctx, id)
+	s, err := t.find(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -46,23 +46,6 @@ func (t *Transmitter) View(ctx context.Context, id string) (*StreamView, error) 
 	}
 	t.complete(&v)
 	return &v, nil
-}
-
-// streamOf gives a stream of any receiver as the store has it now.
-func (t *Transmitter) streamOf(ctx context.Context, id string) (*Stream, error) {
-	snap, err := t.current(ctx)
-	for range 2 {
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range snap.byKey {
-			if s.ID == id {
-				return t.cfg.Store.Stream(ctx, s.Receiver, id)
-			}
-		}
-		snap, err = t.reload(ctx) // another process may have made it
-	}
-	return nil, ErrNotFound
 }
 
 // viewers is how many counts are asked for at once.
@@ -230,6 +213,7 @@ func (t *Transmitter) Redrive(ctx context.Context, which DeadFilter) (int, error
 func (p *Pump) redriven(stream int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.spared = At(p.cfg.Now().Add(redriveGrace))
 	if tr, ok := p.trouble[stream]; ok {
 		tr.Next = At(p.cfg.Now())
 		p.settle(stream, tr)

@@ -49,6 +49,7 @@ type Pump struct {
 	due      dueHeap            // when back-offs end
 	stalled  []*lane            // slow lanes that wait for room among the slow
 	stats    map[int64]*stat
+	spared   Micros         // nothing is given up for its age before
 	banned   map[string]int // kids whose rows are being reissued
 	outcomes []Outcome
 	acking   int                   // outcomes being written
@@ -105,6 +106,7 @@ func (p *Pump) Run(ctx context.Context) error {
 	for _, l := range p.lanes { // announced before we ran
 		p.fit(l)
 		p.look(l, 0)
+		p.arm(l)
 	}
 	p.schedule()
 	p.mu.Unlock()

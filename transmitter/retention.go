@@ -12,6 +12,8 @@ const (
 	purgeEvery  = 10 * time.Minute
 	pieceSize   = 1000
 	piecePause  = 20 * time.Millisecond
+	// After a redrive nothing is given up for so long: what was put back is as old as before, and gets its chance.
+	redriveGrace = time.Hour
 )
 
 // retain gives up what waited for longer than Config.Retention, also on paused and polled streams (TX-171), and forgets
@@ -36,7 +38,14 @@ func (p *Pump) retain(ctx context.Context) {
 
 // expire sets aside what is too old, and takes it out of memory: one process does it in the store, each in its own rings.
 func (p *Pump) expire(ctx context.Context) {
-	before := At(p.cfg.Now().Add(-p.cfg.Retention))
+	now := p.cfg.Now()
+	before := At(now.Add(-p.cfg.Retention))
+	p.mu.Lock()
+	spared := At(now) < p.spared
+	p.mu.Unlock()
+	if spared {
+		return
+	}
 	if p.chief() {
 		n := p.pieces(ctx, "SETs that waited too long could not be set aside", func() (int, error) {
 			return p.cfg.Store.Expire(ctx, before, pieceSize)
