@@ -17,7 +17,7 @@ var tables = []struct{ name, query string }{
 	{"attempts", "attempt"}, {"receipts", "receipt"}, {"streams", "stream"}, {"sent", "sent_order"},
 	{"accepted", "accepted_receipt WHERE NOT disputed"}, {"disputed", "accepted_receipt WHERE disputed"},
 	{"resources", "resource"}, {"tokens", "access_token"}, {"keys", "idempotency"}, {"secrets", "secret"}, {"dead", "dead_letter"},
-	{"outbox", "outbox"}, {"jobs", "job"},
+	{"outbox", "outbox"}, {"jobs", "job"}, {"subjects", "stream_subject WHERE stream IN (SELECT seq FROM stream)"},
 }
 
 // counting is one statement for all of them.

@@ -98,6 +98,25 @@ func (h *house) openDesk(t *testing.T) {
 		must(t, json.Unmarshal(text, &made))
 		h.vars[who+"-stream"] = made.ID
 	}
+	h.vars["maker-poll"] = h.openPoll(t, "maker")
+}
+
+// openPoll makes a polled stream and gives its id.
+func (h *house) openPoll(t *testing.T, who string) string {
+	req, err := http.NewRequest("POST", h.hub.PublicURL()+"/ssf/streams", strings.NewReader(`{"events_requested":[]}`))
+	must(t, err)
+	req.Header.Set("Authorization", "Bearer "+h.tokens[who])
+	resp, err := h.client.Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	var made struct {
+		ID string `json:"stream_id"`
+	}
+	must(t, json.NewDecoder(resp.Body).Decode(&made))
+	if resp.StatusCode != http.StatusCreated || made.ID == "" {
+		t.Fatalf("the polled stream of %s: %d", who, resp.StatusCode)
+	}
+	return made.ID
 }
 
 // bill is an order that the hub sent to the desk, and the receipts that the desk wrote for it so far.

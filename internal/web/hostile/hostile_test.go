@@ -69,7 +69,7 @@ func everything(t *testing.T, database string, http2 bool) {
 	for _, folder := range []struct {
 		name    string
 		atLeast int
-	}{{"receive", 180}, {"receipts", 80}, {"streams", 90}, {"api", 120}} {
+	}{{"receive", 180}, {"receipts", 80}, {"streams", 300}, {"api", 120}} {
 		t.Run(folder.name, func(t *testing.T) {
 			cases := readCases(t, folder.name, folder.atLeast)
 			for _, c := range cases {

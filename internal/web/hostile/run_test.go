@@ -108,7 +108,14 @@ func (h *house) scope(c *testCase) scope {
 
 // bulk are the long names, the same for every case.
 var bulk = sync.OnceValue(func() scope {
-	var many, fields strings.Builder
+	var many, fields, parts strings.Builder
+	for i := range 10000 {
+		fmt.Fprintf(&parts, `,"p%d":{"format":"opaque","id":"%d"}`, i, i)
+	}
+	opaque := make([]string, 1000)
+	for i := range opaque {
+		opaque[i] = fmt.Sprintf(`{"format":"opaque","id":"%d"}`, i)
+	}
 	for i := range 5000 {
 		fmt.Fprintf(&many, `,"m%d":%d`, i, i)
 	}
@@ -119,6 +126,7 @@ var bulk = sync.OnceValue(func() scope {
 		"objects":      strings.Repeat(`{"a":`, 30000) + "1" + strings.Repeat("}", 30000),
 		"many-lines":   strings.Repeat(`{"line":"x.1","action":"record","status":"skipped","reason":"already_gone"},`, 2000),
 		"many-members": many.String(), "fields-100": fields.String(),
+		"ten-thousand-parts": parts.String(), "thousand-opaque": strings.Join(opaque, ","),
 	}
 })
 
