@@ -21,8 +21,8 @@ const (
 	streamUpdatedURI = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated"
 )
 
-// claimsOf takes the claims out of a token.
-func claimsOf(t testing.TB, token string) (c struct {
+// toldIn takes the claims out of a token.
+func toldIn(t testing.TB, token string) (c struct {
 	TXN    string                    `json:"txn"`
 	Aud    any                       `json:"aud"`
 	SubID  map[string]any            `json:"sub_id"`
@@ -61,7 +61,7 @@ func TestSetStatusOfPolledStream(t *testing.T) {
 		if err != nil || st.Status != "paused" || st.Reason != "we move house" {
 			t.Fatalf("%+v, %v", st, err)
 		}
-		c := claimsOf(t, only(t, <-waiting))
+		c := toldIn(t, only(t, <-waiting))
 		if e := c.Events[streamUpdatedURI]; e["status"] != "paused" || e["reason"] != "we move house" || c.SubID["format"] != "opaque" || c.SubID["id"] != id || c.TXN == "" {
 			t.Errorf("%+v", c)
 		}
@@ -90,14 +90,14 @@ func TestSetStatusOfPolledStream(t *testing.T) {
 		if len(p.Sets) != 2 {
 			t.Fatalf("enabled again: %s", p.Text)
 		}
-		if c := claimsOf(t, p.Sets[p.order()[1]]); c.Events[streamUpdatedURI]["status"] != "enabled" || c.Events[streamUpdatedURI]["reason"] != nil {
+		if c := toldIn(t, p.Sets[p.order()[1]]); c.Events[streamUpdatedURI]["status"] != "enabled" || c.Events[streamUpdatedURI]["reason"] != nil {
 			t.Errorf("%+v", c)
 		}
 		req.Covers(t, "TX-136")
 		if _, err := x.SetStatus(t.Context(), id, "disabled", "gone"); err != nil {
 			t.Fatal(err)
 		}
-		if c := claimsOf(t, only(t, poll(t, x, "token-a", id, `{`+at+`}`))); c.Events[streamUpdatedURI]["status"] != "disabled" {
+		if c := toldIn(t, only(t, poll(t, x, "token-a", id, `{`+at+`}`))); c.Events[streamUpdatedURI]["status"] != "disabled" {
 			t.Errorf("%+v", c)
 		}
 		req.Covers(t, "TX-106")
@@ -118,7 +118,7 @@ func TestSetStatusOfPushedStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		pushes := r.Wait(t, i+1)
-		c := claimsOf(t, pushes[i].Token)
+		c := toldIn(t, pushes[i].Token)
 		if e := c.Events[streamUpdatedURI]; e["status"] != status || e["reason"] != "because" {
 			t.Errorf("%s: %+v", status, c)
 		}
@@ -131,7 +131,7 @@ func TestSetStatusOfPushedStream(t *testing.T) {
 		}
 	}
 	mustSend(t, x, message("alice"))
-	c := claimsOf(t, r.Wait(t, 4)[3].Token)
+	c := toldIn(t, r.Wait(t, 4)[3].Token)
 	if c.Events[sessionRevoked] == nil {
 		t.Errorf("%+v", c)
 	}
@@ -149,7 +149,7 @@ func TestVerificationEvents(t *testing.T) {
 		p := poll(t, x, "token-a", id, `{`+at+`}`)
 		var out []map[string]any
 		for _, jti := range p.order() {
-			c := claimsOf(t, p.Sets[jti])
+			c := toldIn(t, p.Sets[jti])
 			if c.SubID["format"] != "opaque" || c.SubID["id"] != id || c.Events[verificationURI] == nil || c.TXN == "" {
 				t.Errorf("%+v", c)
 			}
@@ -326,7 +326,7 @@ func TestInactivity(t *testing.T) {
 			t.Errorf("polled: %s, silent: %s", a, b)
 		}
 		req.Covers(t, "TX-53", "TX-54", "TX-56", "P-29")
-		c := claimsOf(t, only(t, poll(t, x, "token-a", other, `{`+at+`}`)))
+		c := toldIn(t, only(t, poll(t, x, "token-a", other, `{`+at+`}`)))
 		if e := c.Events[streamUpdatedURI]; e["status"] != "paused" || e["reason"] == nil {
 			t.Errorf("%+v", c)
 		}

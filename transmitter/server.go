@@ -202,6 +202,9 @@ func (s *Server) owned(ctx context.Context, c Caller, id string) (*Stream, error
 		s.t.active(&all[0])
 		return &all[0], nil
 	}
+	if !utf8.ValidString(id) || strings.ContainsRune(id, 0) { // no store keeps such text (P-123)
+		return nil, ErrNotFound
+	}
 	st, err := s.cfg.Store.Stream(ctx, c.Receiver, id)
 	if err == nil {
 		s.t.active(st)
@@ -262,9 +265,6 @@ func streamID(w http.ResponseWriter, r *http.Request) (id string, present, ok bo
 		refuse(w, http.StatusBadRequest, stream.InvalidRequest, "stream_id is empty")
 	case len(v) == 0:
 		return "", false, true
-	case !utf8.ValidString(v[0]) || strings.ContainsRune(v[0], 0):
-		// No store keeps such text, and no stream has such an id (TX-37, P-123).
-		refuse(w, http.StatusNotFound, "not_found", "there is no such stream")
 	default:
 		return v[0], true, true
 	}

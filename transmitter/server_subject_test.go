@@ -134,7 +134,7 @@ func TestDefaultSubjectsByCaller(t *testing.T) {
 	req.Covers(t, "TX-21")
 }
 
-func TestRemovalGrace(t *testing.T) {
+func TestSubjectRemovalGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := newConfig(new(transmitter.Memory))
 		cfg.RemovalGrace = time.Hour
