@@ -13,15 +13,17 @@ import (
 // puts the pages together from those whose rows it found.
 const pgAck = `WITH gone AS (
 		DELETE FROM outbox o
-		USING unnest($1::bigint[], $2::bigint[], $3::boolean[], $4::bigint[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::bytea[], $11::text[], $12::bigint[])
-			u (stream, seq, dead, status, reason, at, jti, tries, first_at, line, state, arrived)
+		USING unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bytea[], $6::boolean[]) u (stream, seq, jti, at, line, dead)
 		WHERE o.stream = u.stream AND o.seq = u.seq AND o.jti = u.jti
-		RETURNING o.stream, o.seq, o.event, o.jti, o.issued_at, o.kid, o.alg, o.sent_order, o.body, o.parting, u.dead, u.status, u.reason, u.at, u.tries, u.first_at, u.line, u.state, u.arrived
+		RETURNING o.stream, o.seq, o.event, o.jti, o.issued_at, o.kid, o.alg, o.sent_order, o.body, o.parting, u.at, u.line, u.dead
 	), aside AS (
 		INSERT INTO dead_letter (` + outboxColumns + `, status, reason, at, tries, first_at)
-		SELECT ` + outboxColumns + `, status, reason, at, tries, first_at FROM gone WHERE dead
+		SELECT ` + goneColumns + `, d.status, d.reason, g.at, d.tries, d.first_at
+		FROM gone g JOIN unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[]) d (stream, seq, status, reason, tries, first_at)
+			ON d.stream = g.stream AND d.seq = g.seq WHERE g.dead
 	), ordered AS (
-		UPDATE sent_order SET state = gone.state, arrived = gone.arrived
+		UPDATE sent_order SET state = CASE WHEN NOT gone.dead THEN '` + transmitter.OrderDelivered + `' WHEN $13::boolean THEN '` + transmitter.OrderExpired + `' ELSE '` + transmitter.OrderRejected + `' END,
+			arrived = CASE WHEN $13::boolean THEN 0 ELSE gone.at END
 		FROM gone WHERE gone.sent_order <> 0 AND sent_order.seq = gone.sent_order AND sent_order.state = '` + transmitter.OrderQueued + `'
 	), counted AS (
 		UPDATE stream SET delivered = delivered + c.n
@@ -29,32 +31,52 @@ const pgAck = `WITH gone AS (
 	), paged AS (
 		INSERT INTO delivery_page (` + pageColumns + `)
 		SELECT h.tenant, g.stream, min(g.event), max(g.event), min(g.at), max(g.at), count(*), h.head || string_agg(g.line, ''::bytea ORDER BY g.seq)
-		FROM gone g JOIN unnest($13::bigint[], $14::text[], $15::bytea[]) h (stream, tenant, head) ON h.stream = g.stream
+		FROM gone g JOIN unnest($14::bigint[], $15::text[], $16::bytea[]) h (stream, tenant, head) ON h.stream = g.stream
 		GROUP BY g.stream, h.tenant, h.head
 	)
 	SELECT count(*) FROM gone`
 
-// pgAckArgs are the parameters of pgAck; nil where there is nothing to end.
+// goneColumns are outboxColumns of g.
+const goneColumns = `g.stream, g.seq, g.event, g.jti, g.issued_at, g.kid, g.alg, g.sent_order, g.body, g.parting`
+
+// pgAckArgs are the parameters of pgAck; nil where there is nothing to end. All of as are expired, or none is.
 func pgAckArgs(as []*acks) []any {
-	var c, heads columns
+	n := 0
+	for _, a := range as {
+		n += len(a.outcomes)
+	}
+	if n == 0 {
+		return nil
+	}
+	streams, seqs, ats := make([]int64, 0, n), make([]int64, 0, n), make([]int64, 0, n)
+	jtis, lines, dead := make([]string, 0, n), make([][]byte, 0, n), make([]bool, 0, n)
+	deadStreams, deadSeqs, statuses, reasons, tries, firsts := []int64{}, []int64{}, []int64{}, []string{}, []int64{}, []int64{}
+	heads, tenants, headOf := [][]byte{}, []string{}, []int64{}
 	bases := map[int64]pageBase{}
+	buffer := make([]byte, 0, 48*n) // all lines lie in it; one that outgrows it has its own
 	for _, a := range as {
 		for i := range a.outcomes {
-			o := a.outcomes[i]
-			o.Reason = strings.ToValidUTF8(o.Reason, "�")
+			o := &a.outcomes[i]
+			if o.Dead {
+				clean := *o
+				clean.Reason = strings.ToValidUTF8(o.Reason, "�")
+				o = &clean
+				deadStreams, deadSeqs, statuses = append(deadStreams, o.Stream), append(deadSeqs, o.Seq), append(statuses, int64(o.Status))
+				reasons, tries, firsts = append(reasons, o.Reason), append(tries, int64(o.Tries)), append(firsts, int64(o.First))
+			}
 			base, ok := bases[o.Stream]
 			if !ok {
 				base = pageBase{event: o.Event, at: int64(o.At)}
 				bases[o.Stream] = base
-				heads.add(o.Stream, a.tenant, base.appendTo(nil))
+				headOf, tenants, heads = append(headOf, o.Stream), append(tenants, a.tenant), append(heads, base.appendTo(nil))
 			}
-			c.add(o.Stream, o.Seq, o.Dead, o.Status, o.Reason, int64(o.At), o.JTI, o.Tries, int64(o.First), base.appendLine(nil, &o), a.orderState(&o), a.arrived(&o))
+			from := len(buffer)
+			buffer = base.appendLine(buffer, o)
+			streams, seqs, jtis, ats = append(streams, o.Stream), append(seqs, o.Seq), append(jtis, o.JTI), append(ats, int64(o.At))
+			lines, dead = append(lines, buffer[from:len(buffer):len(buffer)]), append(dead, o.Dead)
 		}
 	}
-	if c.n == 0 {
-		return nil
-	}
-	return append(c.args(), heads.args()...)
+	return []any{streams, seqs, jtis, ats, lines, dead, deadStreams, deadSeqs, statuses, reasons, tries, firsts, as[0].expired, headOf, tenants, heads}
 }
 
 // ackBatch is the outcomes of one round trip.

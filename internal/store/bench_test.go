@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"countersign/internal/hub"
+	"countersign/set"
 	"countersign/transmitter"
 )
 
@@ -127,13 +128,14 @@ func BenchmarkAck(b *testing.B) {
 			out := outgoing(st, 0, "")
 			row := out.Rows[0]
 			out.Rows = nil
-			for n := range each {
-				row.JTI = fmt.Sprintf("%d-%d", i, n)
+			for range each {
+				row.JTI = set.NewID()
 				out.Rows = append(out.Rows, row)
 			}
 			must(b, v.Enqueue(b.Context(), out))
 			for _, r := range out.Rows {
-				done[i] = append(done[i], transmitter.Outcome{Stream: st.Key, Seq: r.Seq})
+				at := transmitter.At(time.Now())
+				done[i] = append(done[i], transmitter.Outcome{Stream: st.Key, Seq: r.Seq, Plain: true, Status: 202, At: at + 900, First: at, Tries: 1, JTI: r.JTI, Event: out.Event.Key})
 			}
 		}
 		waiters(b, s, 8, func(_, i int) {
