@@ -81,7 +81,7 @@ func (s *Server) build() {
 		Tried:     s.metrics.Attempt,
 		Poke:      func() { s.belt.Poke() },
 	})
-	s.door = ingest.New(ingest.Config{Store: s.store, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal,
+	s.door = ingest.New(ingest.Config{Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal,
 		Find: s.receiver,
 		Taken: func(sig *hub.Signal, job *hub.Job) {
 			if job != nil {
@@ -98,7 +98,7 @@ func (s *Server) build() {
 		Issuer: s.issuerOf,
 		Full:   func() bool { return s.belt.Waiting("process") > backlog },
 	})
-	process := &flow.Processor{Store: s.store, Judge: s.judge, Decided: s.decided, Transmitted: s.transmitted, Stale: s.stale}
+	process := &flow.Processor{Store: s.store, Judge: s.tracedJudge, Decided: s.decided, Transmitted: s.transmitted, Stale: s.stale}
 	s.belt = flow.NewBelt(flow.Config{Jobs: s.store, Log: s.log, Steps: []flow.Step{
 		{Kind: "process", Limit: 64, Do: process.Do},
 		{Kind: "act", Limit: 512, PerKey: 16, Key: s.actKey, Do: s.act},

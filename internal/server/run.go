@@ -59,6 +59,8 @@ func (s *Server) Run(ctx context.Context) error {
 	s.opening.Unlock()
 	spawn("the flow", s.belt.Run)
 	spawn("the look-out", s.lookOut)
+	spawn("the watch", s.watch)
+	spawn("the count", s.count)
 	serve := func(name string, on func() error) {
 		wg.Add(1)
 		go func() {
@@ -113,6 +115,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-end.Done():
 		s.log.Warn("some work did not end in time; it is taken up again at the next start")
 	}
+	if err := s.tracer.Shutdown(end); err != nil {
+		s.log.Warn("the last traces were not sent", "err", err)
+	}
 	return errors.Join(err, s.Close())
 }
 
@@ -128,9 +133,6 @@ func (s *Server) lookOut(ctx context.Context) error {
 		}
 		for _, kind := range []string{"process", "act", "cut", "send", "enroll"} {
 			s.metrics.Jobs(kind, s.belt.Waiting(kind))
-		}
-		if round%5 == 0 {
-			s.countOutbox(ctx)
 		}
 		for _, t := range s.all() {
 			g, err := s.store.Generation(ctx, t.name)
@@ -159,26 +161,6 @@ func (s *Server) lookOut(ctx context.Context) error {
 			}
 		}
 	}
-}
-
-// countOutbox shows how many tokens wait for their receivers.
-func (s *Server) countOutbox(ctx context.Context) {
-	var n int64
-	for _, t := range s.all() {
-		rows := s.store.Transmitter(t.name, s.vault)
-		streams, err := rows.Waiting(ctx)
-		if err != nil {
-			return
-		}
-		for _, key := range streams {
-			c, err := rows.Counts(ctx, key)
-			if err != nil {
-				return
-			}
-			n += c.Waiting
-		}
-	}
-	s.metrics.Outbox(n)
 }
 
 // Ready says whether work can be taken: the store answers and the flow runs.

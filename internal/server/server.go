@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -66,6 +67,7 @@ type Server struct {
 	log      *slog.Logger
 	prepared *config.Prepared
 	metrics  *telemetry.Metrics
+	tracer   *telemetry.Tracer // nil: nobody wants traces
 
 	store    *store.Store
 	vault    *vault.Vault
@@ -105,7 +107,7 @@ type Server struct {
 // New opens the store, makes what a first start needs, reads the resources and binds both listeners. It
 // serves nobody before Run. Close it when Run is not called.
 func New(ctx context.Context, o Options) (s *Server, err error) {
-	s = &Server{cfg: o.Config, dev: o.Config.Dev, version: o.Version, node: o.Node, now: o.Now, log: o.Log, started: o.Started, remote: map[string]*set.RemoteKeys{}}
+	s = &Server{cfg: o.Config, dev: o.Config.Dev, version: o.Version, node: cmp.Or(o.Node, o.Config.Node), now: o.Now, log: o.Log, started: o.Started, remote: map[string]*set.RemoteKeys{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -134,6 +136,9 @@ func New(ctx context.Context, o Options) (s *Server, err error) {
 		}
 	}()
 	s.metrics = telemetry.NewMetrics(o.Version)
+	if s.tracer, err = telemetry.Tracing(ctx, telemetry.TraceConfig{Endpoint: s.cfg.OTLPEndpoint, Version: o.Version, Node: s.node}); err != nil {
+		return nil, hub.Errorf(hub.Invalid, "otlp_endpoint: %w", err)
+	}
 	s.registry = event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), eventssf.Vocabulary(), scim.Vocabulary())
 	if s.packs, err = connector.Load(connectors.FS, s.cfg.Packs); err != nil {
 		return nil, hub.Errorf(hub.Invalid, "packs: %w", err).WithHint("countersign pack check FOLDER")

@@ -85,7 +85,16 @@ func (s *Server) act(ctx context.Context, w *flow.Work) (time.Duration, error) {
 		}
 		w.Item = it
 	}
-	return s.worker.Do(ctx, &w.Job, it)
+	if s.tracer == nil {
+		return s.worker.Do(ctx, &w.Job, it)
+	}
+	sig, a := it.Signal, it.Action
+	ctx, span := s.tracer.Start(s.tracer.Of(ctx, sig.Tenant, sig.ID, sig.TXN), "act", "txn", sig.TXN, "countersign.signal", sig.ID, "countersign.tenant", sig.Tenant,
+		"countersign.action", a.ID, "countersign.action_name", a.Name, "countersign.app", a.App)
+	again, err := s.worker.Do(ctx, &w.Job, it)
+	span.Set("countersign.state", string(a.State))
+	span.End(err)
+	return again, err
 }
 
 // protected reports whether an account at an app is declared at an identity with protect: never.
@@ -123,8 +132,15 @@ func (s *Server) sendKey(ctx context.Context, w *flow.Work) (string, error) {
 }
 
 func (s *Server) send(ctx context.Context, w *flow.Work) (time.Duration, error) {
-	r, _ := w.Item.(*hub.Receipt)
-	return 0, s.office.DoSend(ctx, &w.Job, r)
+	r, ok := w.Item.(*hub.Receipt)
+	if !ok || s.tracer == nil {
+		return 0, s.office.DoSend(ctx, &w.Job, r)
+	}
+	ctx, span := s.tracer.Start(s.tracer.Of(ctx, r.Tenant, r.SignalID), "receipt.send", "countersign.receipt", r.ID, "countersign.tenant", r.Tenant, "countersign.source", r.Source)
+	err := s.office.DoSend(ctx, &w.Job, r)
+	span.Set("countersign.state", r.State)
+	span.End(err)
+	return 0, err
 }
 
 // answer is how a source is answered now.
@@ -211,7 +227,7 @@ func (k publicKeys) Source(ctx context.Context, tenant, name string) ([]set.Key,
 
 // doors makes the two handlers.
 func (s *Server) doors() (outside, admin http.Handler) {
-	outside = s.metrics.Wrap("listen", ssf.New(ssf.Config{Streams: http.HandlerFunc(s.serveStreams), OAuth: s.oauth, Receive: s.door.Receive, Ready: s.running.Load, Proxies: s.proxies()}))
+	outside = s.metrics.Wrap("listen", s.tracer.Door("listen", ssf.New(ssf.Config{Streams: http.HandlerFunc(s.serveStreams), OAuth: s.oauth, Receive: s.door.Receive, Ready: s.running.Load, Proxies: s.proxies()})))
 	adminAPI := api.New(api.Config{Store: s.store, Signals: submitter{s}, Secrets: s.secrets, Keys: publicKeys{s}, Registry: s.registry,
 		Check:   s.Check,
 		Changed: s.changed, Show: s.show, Ready: s.Ready, Metrics: s.metrics.Handler(), MetricsOpen: s.cfg.AdminPlain(),
@@ -238,7 +254,7 @@ func (s *Server) doors() (outside, admin http.Handler) {
 			}
 			return console.User{Name: c.Name, Read: c.May(api.ScopeSignalsRead), ReadTokens: c.May(api.ScopeSignalsToken)}, nil
 		}})
-	return outside, s.metrics.Wrap("admin_listen", split(adminAPI, pages))
+	return outside, s.metrics.Wrap("admin_listen", s.tracer.Door("admin_listen", split(adminAPI, pages)))
 }
 
 // changed is called after resources or secrets were committed.

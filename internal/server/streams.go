@@ -30,7 +30,10 @@ func (s *Server) transmitter(t *tenant) (*transmitter.Transmitter, error) {
 			}
 			return nil, hub.Errorf(hub.NotFound, "there is no client %s", client)
 		})),
-		Delivered: s.delivered,
+		Delivered: func(try transmitter.Try) {
+			s.delivered(try)
+			t.pushed(try)
+		},
 		Retention: config.Span(c.Retention), History: config.Span(c.History), PollWait: config.Span(c.PollWait), Inactivity: config.Span(c.Inactivity),
 		RemovalGrace: config.Span(c.RemovalGrace), MinVerification: config.Span(c.MinVerification), DefaultSubjects: c.DefaultSubjects,
 		MaxSubjects: c.MaxSubjects, MaxStreams: int(c.MaxStreams), Legacy: t.shapes(),

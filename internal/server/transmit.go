@@ -235,16 +235,26 @@ func (t *tenant) list(ctx context.Context) ([]transmitter.Stream, error) {
 type told struct {
 	mu       sync.Mutex
 	now, old map[string][]int64
+	skips    map[string]int64 // by stream id: events that it was not told of, since the start
 }
 
 const maxTold = 20_000
 
 func (g *told) note(out *transmitter.Outgoing) {
-	if out == nil || out.Event.TXN == "" || len(out.Rows) == 0 {
+	if out == nil {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for _, s := range out.Skips {
+		if g.skips == nil {
+			g.skips = map[string]int64{}
+		}
+		g.skips[s.StreamID]++
+	}
+	if out.Event.TXN == "" || len(out.Rows) == 0 {
+		return
+	}
 	if g.now == nil || len(g.now) >= maxTold {
 		g.old, g.now = g.now, map[string][]int64{}
 	}
@@ -252,6 +262,12 @@ func (g *told) note(out *transmitter.Outgoing) {
 	for _, r := range out.Rows {
 		g.now[key] = append(g.now[key], r.Stream)
 	}
+}
+
+func (g *told) skipped(stream string) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.skips[stream]
 }
 
 func (g *told) streams(txn, typ string) []int64 {

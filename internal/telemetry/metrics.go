@@ -23,6 +23,8 @@ type Metrics struct {
 	jobs      *prometheus.GaugeVec
 	requests  *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
+	streams   *streamMetrics
+	orders    *prometheus.GaugeVec
 }
 
 // NewMetrics makes a registry of its own, with the metrics of the Go runtime and the process.
@@ -50,9 +52,12 @@ func NewMetrics(version string) *Metrics {
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "countersign_http_request_seconds",
 			Help: "Time to answer a request, by listener and route.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)}, []string{"listener", "route"}),
 	}
+	m.streams = newStreamMetrics()
+	m.orders = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_orders_due",
+		Help: "Orders that we sent whose receipt is due and missing: late after interim_by, overdue after complete_by."}, []string{"flag"})
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_build_info", Help: "Always 1; the label says the version."}, []string{"version"})
 	info.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.signals, m.refusals, m.actions, m.attempts, m.receipts, m.delivered, m.outbox, m.jobs, m.requests, m.latency, info,
+	m.registry.MustRegister(m.signals, m.refusals, m.actions, m.attempts, m.receipts, m.delivered, m.outbox, m.jobs, m.requests, m.latency, m.streams, m.orders, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
