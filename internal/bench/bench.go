@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -15,7 +16,7 @@ import (
 
 // Options are what the bench command was asked.
 type Options struct {
-	What       string        // deliver | ingest | loop | kill
+	What       string        // one of Figures
 	Alg        string        // RS256 | ES256 | EdDSA; empty: RS256 (deliver), ES256 (ingest), EdDSA receipts (loop)
 	FanOut     int           // streams that take each event; 0: 1, and with ingest none: storage and the door alone
 	Seconds    float64       // of load in all; 0: 10
@@ -24,6 +25,7 @@ type Options struct {
 	Fsync      time.Duration // added to each commit, to see what a slower disk does
 	Database   string        // postgres:// URL; empty: SQLite
 	Kills      int           // kill: random kills beside the named ones; 0: 5
+	Rows       int           // backlog: SETs that wait; streams: how many; 0: the figure's own
 	JSON       bool
 	Exe        string
 	Out        io.Writer // where progress goes; nil: nowhere
@@ -32,42 +34,57 @@ type Options struct {
 
 // Result is what a run found. Members that do not apply are left out.
 type Result struct {
-	Bench     string         `json:"bench"`
-	Engine    string         `json:"engine"`
-	Alg       string         `json:"alg,omitempty"`
-	FanOut    int            `json:"fan_out,omitempty"`
-	Offered   float64        `json:"offered,omitempty"` // events per second asked for in an open loop
-	Events    int64          `json:"events"`
-	SETs      int64          `json:"sets,omitempty"`
-	Rate      float64        `json:"rate"`                 // SETs (deliver) or events (others) per second
-	FloorName string         `json:"floor_name,omitempty"` // what floor is: sign | HTTP
-	Floor     float64        `json:"floor,omitempty"`
-	Ratio     float64        `json:"ratio,omitempty"`      // rate / floor; left out where anything was lost
-	SignFloor float64        `json:"sign_floor,omitempty"` // signatures per second, all cores
-	HTTPFloor float64        `json:"http_floor,omitempty"` // pushes per second over TLS
-	FsyncP50  float64        `json:"fsync_p50_ms,omitempty"`
-	AckP50    float64        `json:"ack_p50_ms,omitempty"`
-	AckP99    float64        `json:"ack_p99_ms,omitempty"`
-	P50       float64        `json:"p50_ms,omitempty"`
-	P99       float64        `json:"p99_ms,omitempty"`
-	Max       float64        `json:"max_ms,omitempty"`
-	CPU       float64        `json:"cpu_us_per_set,omitempty"`    // of the hub process
-	CPURatio  float64        `json:"cpu_per_signature,omitempty"` // that over the CPU of a bare signature
-	RSS       float64        `json:"rss_mb"`
-	IdleRSS   float64        `json:"idle_rss_mb,omitempty"`
-	Trips     float64        `json:"sql_per_signal,omitempty"`
-	Lost      int64          `json:"lost"`
-	SentTwice int64          `json:"sent_twice"`
-	Kills     int            `json:"kills"`
-	Points    map[string]int `json:"stop_points,omitempty"` // how often each was hit
-	Attempts  int64          `json:"attempts,omitempty"`    // acting requests that the receipts admit
-	Acted     int64          `json:"acted,omitempty"`       // acting requests that the apps counted
-	Blind     int64          `json:"blind_repeats"`         // acting requests repeated without a look or the same key
-	Problems  []string       `json:"problems,omitempty"`
+	Bench     string  `json:"bench"`
+	Engine    string  `json:"engine"`
+	Alg       string  `json:"alg,omitempty"`
+	FanOut    int     `json:"fan_out,omitempty"`
+	Offered   float64 `json:"offered,omitempty"` // events per second asked for in an open loop
+	Events    int64   `json:"events"`
+	SETs      int64   `json:"sets,omitempty"`
+	Rate      float64 `json:"rate"`                 // SETs (deliver) or events (others) per second
+	FloorName string  `json:"floor_name,omitempty"` // what floor is: sign | HTTP
+	Floor     float64 `json:"floor,omitempty"`
+	Ratio     float64 `json:"ratio,omitempty"`      // rate / floor; left out where anything was lost
+	SignFloor float64 `json:"sign_floor,omitempty"` // signatures per second, all cores
+	HTTPFloor float64 `json:"http_floor,omitempty"` // pushes per second over TLS
+	FsyncP50  float64 `json:"fsync_p50_ms,omitempty"`
+	AckP50    float64 `json:"ack_p50_ms,omitempty"`
+	AckP99    float64 `json:"ack_p99_ms,omitempty"`
+	P50       float64 `json:"p50_ms,omitempty"`
+	P99       float64 `json:"p99_ms,omitempty"`
+	Max       float64 `json:"max_ms,omitempty"`
+	CPU       float64 `json:"cpu_us_per_set,omitempty"`    // of the hub process
+	CPURatio  float64 `json:"cpu_per_signature,omitempty"` // that over the CPU of a bare signature
+	RSS       float64 `json:"rss_mb"`
+	IdleRSS   float64 `json:"idle_rss_mb,omitempty"`
+	Trips     float64 `json:"sql_per_signal,omitempty"`
+	// Of two things compared, the other; P99 or CPU is the one that the bar is about, Times what it is of this.
+	Beside     float64        `json:"beside,omitempty"`
+	Times      float64        `json:"times,omitempty"`
+	QueueStart int64          `json:"queue_start,omitempty"` // SETs acknowledged and not delivered
+	QueueEnd   int64          `json:"queue_end,omitempty"`
+	KB         float64        `json:"kb_each,omitempty"` // of the hub's memory
+	Lost       int64          `json:"lost"`
+	SentTwice  int64          `json:"sent_twice"`
+	Kills      int            `json:"kills"`
+	Points     map[string]int `json:"stop_points,omitempty"` // how often each was hit
+	Attempts   int64          `json:"attempts,omitempty"`    // acting requests that the receipts admit
+	Acted      int64          `json:"acted,omitempty"`       // acting requests that the apps counted
+	Blind      int64          `json:"blind_repeats"`         // acting requests repeated without a look or the same key
+	Problems   []string       `json:"problems,omitempty"`
 }
 
 // OK reports whether nothing was lost and nothing was wrong.
 func (r *Result) OK() bool { return r.Lost == 0 && r.Blind == 0 && len(r.Problems) == 0 }
+
+// figures are what can be measured.
+var figures = map[string]func(context.Context, Options) (*Result, error){
+	"deliver": deliver, "ingest": ingest, "loop": loop, "kill": kill,
+	"steady": steady, "isolation": isolation, "backlog": backlogged, "polls": polls, "streams": idleStreams, "nodes": nodes,
+}
+
+// Figures are the names that Options.What may have.
+func Figures() []string { return slices.Sorted(maps.Keys(figures)) }
 
 // Run measures one figure.
 func Run(ctx context.Context, opt Options) (*Result, error) {
@@ -94,18 +111,11 @@ func Run(ctx context.Context, opt Options) (*Result, error) {
 		r   *Result
 		err error
 	)
-	switch opt.What {
-	case "deliver":
-		r, err = deliver(ctx, opt)
-	case "ingest":
-		r, err = ingest(ctx, opt)
-	case "loop":
-		r, err = loop(ctx, opt)
-	case "kill":
-		r, err = kill(ctx, opt)
-	default:
-		return nil, fmt.Errorf("bench knows deliver, ingest, loop and kill, not %q", opt.What)
+	figure := figures[opt.What]
+	if figure == nil {
+		return nil, fmt.Errorf("bench knows %s, not %q", strings.Join(Figures(), ", "), opt.What)
 	}
+	r, err = figure(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +166,7 @@ func (r *Result) Print(w io.Writer) {
 	if r.AckP50 > 0 {
 		row("acknowledged p50/p99", "%.2f / %.2f ms", r.AckP50, r.AckP99)
 	}
-	if r.P50 > 0 {
+	if r.P99 > 0 {
 		row("end to end p50/p99/max", "%.2f / %.2f / %.2f ms", r.P50, r.P99, r.Max)
 	}
 	if r.CPU > 0 {
@@ -164,6 +174,15 @@ func (r *Result) Print(w io.Writer) {
 	}
 	if r.CPURatio > 0 {
 		row("over a bare signature", "%.2fx", r.CPURatio)
+	}
+	if r.Times > 0 {
+		row("against", "%.2f, that is %.2fx", r.Beside, r.Times)
+	}
+	if r.QueueStart+r.QueueEnd > 0 {
+		row("queue start, end", "%d, %d", r.QueueStart, r.QueueEnd)
+	}
+	if r.KB > 0 {
+		row("memory of each", "%.1f KB", r.KB)
 	}
 	if r.Trips > 0 {
 		row("SQL trips per signal", "%.3f", r.Trips)

@@ -12,23 +12,27 @@ import (
 	"time"
 )
 
-const sessionRevoked = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
+const (
+	sessionRevoked   = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
+	sessionPresented = "https://schemas.openid.net/secevent/caep/event-type/session-presented"
+)
 
 // door posts signals to the API with do: transmit.
 type door struct {
 	client *http.Client
 	url    string
 	auth   string
+	event  string // its type
 }
 
 func (g *rig) door() *door {
-	return &door{g.light(), g.hub.Admin + "/api/v1/signals", "Bearer " + g.token}
+	return &door{g.light(), g.hub.Admin + "/api/v1/signals", "Bearer " + g.token, sessionRevoked}
 }
 
 // post sends event number n about a person of its own and gives the time to the acknowledgement.
 func (d *door) post(ctx context.Context, n int64) (time.Duration, error) {
 	body := fmt.Sprintf(`{"event_type":%q,"sub_id":{"format":"email","email":"p%d@example.test"},"event":{"initiating_entity":"policy","reason_admin":{"en":"bench"},"event_timestamp":%d},"txn":"b-%d.","do":"transmit"}`,
-		sessionRevoked, n%50000, time.Now().Unix(), n)
+		d.event, n%people, time.Now().Unix(), n)
 	start := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url, strings.NewReader(body))
 	if err != nil {
@@ -158,7 +162,7 @@ func deliver(ctx context.Context, opt Options) (*Result, error) {
 const floorSlice = 700 * time.Millisecond
 
 func deliverRig(ctx context.Context, opt Options, r *Result) (*rig, *receivers, *floors, error) {
-	g, err := newRig(ctx, opt, props{})
+	g, err := newRig(ctx, opt, props{named: opt.What == "deliver" || opt.What == "steady"})
 	if err != nil {
 		return g, nil, nil, err
 	}

@@ -41,8 +41,7 @@ func kill(ctx context.Context, opt Options) (*Result, error) {
 	if opt.FanOut < 2 {
 		opt.FanOut = 2
 	}
-	const people = 200000
-	w, err := newWorld(ctx, opt, people, props{args: []string{"--dev"}})
+	w, err := newWorld(ctx, opt, 200000, props{args: []string{"--dev"}})
 	defer w.close()
 	if err != nil {
 		return nil, err

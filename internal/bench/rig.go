@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"countersign/internal/egress"
@@ -30,6 +31,8 @@ type rig struct {
 	public string // https://localhost:PORT
 	schema string
 	token  string // of the client "bench"
+
+	database string // line of the configuration file
 }
 
 // props are what a run adds to a plain hub.
@@ -38,6 +41,8 @@ type props struct {
 	resources string    // YAML documents after the client, each begun with ---
 	secrets   map[string]string
 	args, env []string
+	named     bool   // the client's streams call people by a name of its own, and the people are known
+	config    string // lines added to the configuration file
 }
 
 // newRig writes the configuration, starts the hub with the resources and makes the client's token.
@@ -89,17 +94,9 @@ func newRig(ctx context.Context, opt Options, p props) (*rig, error) {
 			return g, err
 		}
 	}
-	g.public = fmt.Sprintf("https://localhost:%d", port)
-	config := fmt.Sprintf(`public_url: %s
-listen: 127.0.0.1:%d
-admin_listen: 127.0.0.1:%d
-tls: {cert: %q, key: %q}
-ca_file: %q
-data: %q
-%ssecrets_dir: %q
-egress: {allow: [127.0.0.0/8, "::1/128"]}
-`, g.public, port, admin, g.path("hub.crt"), g.path("hub.key"), g.path("ca.crt"), g.path("data"), database, g.path("secrets"))
-	for name, text := range map[string]string{"ca.crt": string(g.ca.PEM()), "hub.yaml": config, "resources.yaml": "apiVersion: countersign/v1\n" + clientYAML(opt.Alg) + p.resources} {
+	g.public, g.database = fmt.Sprintf("https://localhost:%d", port), database
+	config := g.config("one", port, admin, "") + p.config
+	for name, text := range map[string]string{"ca.crt": string(g.ca.PEM()), "hub.yaml": config, "resources.yaml": "apiVersion: countersign/v1\n" + clientYAML(opt.Alg, p.named) + p.resources} {
 		if err := os.WriteFile(g.path(name), []byte(text), 0o600); err != nil {
 			return g, err
 		}
@@ -109,7 +106,7 @@ egress: {allow: [127.0.0.0/8, "::1/128"]}
 		p.args = append(p.args, "--dev")
 	}
 	g.hub = &stage.Hub{
-		Exe: opt.Exe, Dir: g.path("data"), Admin: fmt.Sprintf("http://127.0.0.1:%d", admin), Roots: g.ca.Pool(), Env: p.env,
+		Exe: opt.Exe, Dir: g.path("data-one"), Admin: fmt.Sprintf("http://127.0.0.1:%d", admin), Roots: g.ca.Pool(), Env: p.env,
 		Args: append([]string{"--config", g.path("hub.yaml"), "--apply", g.path("resources.yaml")}, p.args...),
 	}
 	if err := g.hub.Start(ctx); err != nil {
@@ -129,12 +126,62 @@ egress: {allow: [127.0.0.0/8, "::1/128"]}
 	return g, nil
 }
 
-func clientYAML(alg string) string {
+func clientYAML(alg string, named bool) string {
 	if alg == "" {
 		alg = "RS256"
 	}
-	return "kind: client\nname: bench\nauth: bearer\nscopes: [ssf.read, ssf.manage, signals.write, signals.read]\nstreams: many\nalg: " + alg + "\n"
+	text := "kind: client\nname: bench\nauth: bearer\nscopes: [ssf.read, ssf.manage, signals.write, signals.read]\nstreams: many\nalg: " + alg + "\n"
+	if !named {
+		return text
+	}
+	// The signals name people by an address; the receiver is told an id of its own place.
+	var b strings.Builder
+	b.WriteString(text + "subject: {format: opaque, account_at: directory}\n---\nkind: source\nname: directory\ntype: ssf\nissuer: https://directory.example\n" +
+		"stream: none\naudience: [https://hub.example]\nkeys: {jwks: " + directoryKeys + "}\n")
+	for i := range people {
+		fmt.Fprintf(&b, "---\nkind: identity\nname: p%d\nemails: [p%d@example.test]\naccounts: [{at: directory, id: d%d}]\n", i, i, i)
+	}
+	return b.String()
 }
+
+// config is the configuration file of one node.
+func (g *rig) config(node string, port, admin int, more string) string {
+	return fmt.Sprintf(`public_url: %s
+listen: 127.0.0.1:%d
+admin_listen: 127.0.0.1:%d
+tls: {cert: %q, key: %q}
+ca_file: %q
+node: %s
+data: %q
+%ssecrets_dir: %q
+egress: {allow: [127.0.0.0/8, "::1/128"]}
+transmitter: {max_streams: 20000}
+%s`, g.public, port, admin, g.path("hub.crt"), g.path("hub.key"), g.path("ca.crt"), node, g.path("data-"+node), g.database, g.path("secrets"), more)
+}
+
+// another starts a second node on the same database.
+func (g *rig) another(ctx context.Context, p props) (*stage.Hub, error) {
+	port, err := stage.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	admin, err := stage.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	config := g.config("two", port, admin, fmt.Sprintf("master_key: {file: %q}\n", g.path("data-one/master.key")))
+	if err := os.WriteFile(g.path("two.yaml"), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	h := &stage.Hub{Exe: g.opt.Exe, Dir: g.path("data-two"), Admin: fmt.Sprintf("http://127.0.0.1:%d", admin), Roots: g.ca.Pool(), Env: p.env, Args: []string{"--config", g.path("two.yaml")}}
+	return h, h.Start(ctx)
+}
+
+// directoryKeys is a key of the place where people have their ids; nothing is signed with it.
+const directoryKeys = `{keys: [{kty: OKP, crv: Ed25519, kid: d1, alg: EdDSA, use: sig, x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
+
+// people is how many different ones the signals are about.
+const people = 5000
 
 func (g *rig) path(name string) string { return filepath.Join(g.dir, name) }
 
@@ -155,24 +202,35 @@ func (g *rig) close() {
 
 // streams makes n push streams at the hub through its stream API, as receivers do.
 func (g *rig) streams(ctx context.Context, n int, endpoint func(i int) string, events ...string) error {
+	_, err := g.makeStreams(ctx, n, func(i int) *stream.Configuration {
+		return &stream.Configuration{EventsRequested: events, Delivery: &stream.Delivery{Method: stream.PushMethod, EndpointURL: endpoint(i)}}
+	})
+	return err
+}
+
+// makeStreams makes n streams as want says.
+func (g *rig) makeStreams(ctx context.Context, n int, want func(i int) *stream.Configuration) ([]*stream.Configuration, error) {
+	client, md, err := g.api(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made := make([]*stream.Configuration, n)
+	for i := range n {
+		if made[i], err = client.Create(ctx, md, want(i)); err != nil {
+			return nil, fmt.Errorf("stream %d: %w", i, err)
+		}
+	}
+	return made, nil
+}
+
+// api is the hub's stream API as the bench's client sees it.
+func (g *rig) api(ctx context.Context) (*receiver.Client, *stream.Metadata, error) {
 	client := &receiver.Client{
 		HTTP:      g.client(),
 		Authorize: func(r *http.Request) error { r.Header.Set("Authorization", "Bearer "+g.token); return nil },
 	}
 	md, err := client.Discover(ctx, g.public, "")
-	if err != nil {
-		return err
-	}
-	for i := range n {
-		_, err := client.Create(ctx, md, &stream.Configuration{
-			EventsRequested: events,
-			Delivery:        &stream.Delivery{Method: stream.PushMethod, EndpointURL: endpoint(i)},
-		})
-		if err != nil {
-			return fmt.Errorf("stream %d: %w", i, err)
-		}
-	}
-	return nil
+	return client, md, err
 }
 
 // light is a client that costs the load little, so that the two cores are the hub's: in the caller's goroutine, on

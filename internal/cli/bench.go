@@ -16,9 +16,6 @@ import (
 	"countersign/internal/store"
 )
 
-// benches are the figures that bench measures.
-var benches = []string{"deliver", "ingest", "loop", "kill"}
-
 // checkBench refuses what cannot be measured before anything is started. given says whether a flag was.
 func checkBench(given func(flag string) bool, args []string, opt bench.Options) error {
 	fanOut := 1
@@ -29,8 +26,8 @@ func checkBench(given func(flag string) bool, args []string, opt bench.Options) 
 		return hub.Errorf(hub.Invalid, format, args...).WithHint("countersign bench --help")
 	}
 	switch {
-	case len(args) > 1, !slices.Contains(benches, opt.What):
-		return bad("bench measures one of %s, not %s", strings.Join(benches, ", "), strings.Join(args, " "))
+	case len(args) > 1, !slices.Contains(bench.Figures(), opt.What):
+		return bad("bench measures one of %s, not %s", strings.Join(bench.Figures(), ", "), strings.Join(args, " "))
 	case opt.Alg != "" && !slices.Contains([]string{"RS256", "ES256", "EdDSA"}, opt.Alg):
 		return bad("--alg is RS256, ES256 or EdDSA, not %q", opt.Alg)
 	case opt.FanOut < fanOut:
@@ -39,6 +36,8 @@ func checkBench(given func(flag string) bool, args []string, opt bench.Options) 
 		return bad("--seconds is more than 0")
 	case opt.Rate < 0:
 		return bad("--rate is not below 0")
+	case opt.Rows < 0:
+		return bad("--rows is not below 0")
 	case opt.Kills < 0:
 		return bad("--kills is not below 0")
 	}
@@ -59,12 +58,22 @@ func checkPostgres(database string) error {
 func (a *App) benchCommand() *cobra.Command {
 	var opt bench.Options
 	c := &cobra.Command{
-		Use:   "bench [deliver|ingest|loop|kill]",
+		Use:   "bench [" + strings.Join(bench.Figures(), "|") + "]",
 		Short: "Measure a hub beside the floors of this machine",
 		Long: "Starts its own hub process, receivers and load on loopback, and prints each figure beside the floors of the same\n" +
 			"run: raw signatures per second, bare HTTP pushes per second, fsync. A run with loss exits 1 and prints no ratio.\n\n" +
+			"  deliver    signals in at the API door, tokens out by push: a closed loop\n" +
+			"  steady     the same at three quarters of the sign floor: does the queue grow\n" +
+			"  ingest     the door and the store: time to the acknowledgement\n" +
+			"  isolation  100 receivers, and what four bad ones do to the others' p99\n" +
+			"  backlog    CPU of a token with a million waiting ones against none\n" +
+			"  polls      a thousand polls held at once: memory of each, and one event for all\n" +
+			"  streams    memory of 10,000 streams that lie idle\n" +
+			"  nodes      two hubs on one PostgreSQL database against one\n" +
+			"  loop       a signal in, sessions ended and proven, the receipt accepted\n" +
+			"  kill       the loop and deliveries under SIGKILL at named points and at random\n\n" +
 			"  countersign bench deliver --alg ES256 --fan-out 10\n  countersign bench ingest --rate 1000\n  countersign bench loop\n  countersign bench kill --database postgres://…",
-		ValidArgs: benches,
+		ValidArgs: bench.Figures(),
 		RunE: func(c *cobra.Command, args []string) error {
 			opt.What = "deliver"
 			if len(args) > 0 {
@@ -106,6 +115,7 @@ func (a *App) benchCommand() *cobra.Command {
 	f.IntVar(&opt.Clients, "clients", 64, "waiters of a closed loop")
 	f.DurationVar(&opt.Fsync, "fsync-delay", 0, "added to each commit, to see what a slower disk does")
 	f.IntVar(&opt.Kills, "kills", 5, "kill: random kills beside the named stop points")
+	f.IntVar(&opt.Rows, "rows", 0, "backlog: tokens that wait (default 1,000,000); streams: how many lie idle (default 10,000)")
 	f.StringVar(&opt.Database, "database", "", "a postgres:// URL instead of SQLite")
 	return c
 }

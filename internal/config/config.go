@@ -38,6 +38,9 @@ type Config struct {
 	Data string `json:"data"`
 	// A postgres:// URL. Empty: SQLite in the data folder.
 	Database string `json:"database"`
+	// The name of this node, which must stay the same over restarts. Several hubs on one PostgreSQL
+	// database have several names. Empty: the name of the host.
+	Node string `json:"node"`
 	// The key under which secrets and signing keys are kept, 32 bytes as base64, in a file or a
 	// variable. Empty: a key made in the data folder. Keep it apart from the backups.
 	MasterKey Reference `json:"master_key"`
