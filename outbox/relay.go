@@ -211,7 +211,7 @@ func (r *Relay) hand(ctx context.Context, name, claim string, until time.Time, e
 	cancel()
 	now := r.Now()
 	if err == nil {
-		return r.mark(ctx, name, claim, e, `state = 'sent', reason = '', ended_at = ?`, now.UnixMicro())
+		return r.mark(ctx, name, "", e, `state = 'sent', reason = '', ended_at = ?`, now.UnixMicro()) // whoever has it by now
 	}
 	if ctx.Err() != nil { // we are stopping; it is no fault of the entry
 		return r.mark(ctx, name, claim, e, `claimed_until = 0`)
@@ -231,11 +231,17 @@ func (r *Relay) hand(ctx context.Context, name, claim string, until time.Time, e
 	return r.mark(ctx, name, claim, e, `claimed_until = 0, tries = tries + 1, reason = ?, due_at = ?`, reason, now.Add(wait).UnixMicro())
 }
 
-// mark writes the end of a try, where the claim is still ours. It is done although ctx has ended.
+// mark writes the end of a try where the claim is still ours; an empty claim asks for none. It is done although ctx has
+// ended.
 func (r *Relay) mark(ctx context.Context, name, claim string, e *claimed, change string, args ...any) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	_, err := r.Table.exec(ctx, r.DB, `UPDATE `+name+` SET `+change+` WHERE seq = ? AND claim = ? AND state = 'waiting'`, append(args, e.seq, claim)...)
+	query := `UPDATE ` + name + ` SET ` + change + ` WHERE seq = ? AND state = 'waiting'`
+	args = append(args, e.seq)
+	if claim != "" {
+		query, args = query+` AND claim = ?`, append(args, claim)
+	}
+	_, err := r.Table.exec(ctx, r.DB, query, args...)
 	return err
 }
 
