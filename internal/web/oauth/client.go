@@ -118,7 +118,6 @@ func (s *Server) authenticated(ctx context.Context, c *call, do func(context.Con
 	if err == badClient {
 		s.failures.count(address, failuresOfAddress)
 		s.failures.count(pair, failuresOfClient)
-		s.cfg.Log.WarnContext(ctx, "a client could not be authenticated", "tenant", c.tenant, "method", cred.method)
 	}
 	if err != nil {
 		return err
@@ -128,8 +127,14 @@ func (s *Server) authenticated(ctx context.Context, c *call, do func(context.Con
 
 // authenticate gives badClient for a wrong credential, and another error where it cannot be judged now.
 func (s *Server) authenticate(ctx context.Context, tenant string, cred *shown) (*Client, error) {
-	if cred.err != nil || cred.client == "" || len(cred.client) > 256 {
+	// The log says what the answer does not. It names clients that there are; other names may be anything, also a secret
+	// that was put into the wrong field.
+	refused := func(name, why string) (*Client, error) {
+		s.cfg.Log.WarnContext(ctx, "a client could not be authenticated", "tenant", tenant, "method", cred.method, "client", name, "why", why)
 		return nil, badClient
+	}
+	if cred.err != nil || cred.client == "" || len(cred.client) > 256 {
+		return refused("", "the credential cannot be read")
 	}
 	c, err := s.cfg.Client(ctx, tenant, cred.client)
 	if hub.CodeOf(err) == hub.NotFound {
@@ -148,18 +153,27 @@ func (s *Server) authenticate(ctx context.Context, tenant string, cred *shown) (
 			}
 		}
 		same := sameSecret(want, cred.secrets)
-		if !right || want == "" || !same {
-			return nil, badClient
+		switch {
+		case c == nil || c.Spec == nil:
+			return refused("", "there is no such client")
+		case !right:
+			return refused(c.Spec.Name, "it is registered for another method")
+		case want == "":
+			return refused(c.Spec.Name, "its secret is not there")
+		case !same:
+			return refused(c.Spec.Name, "the secret is wrong")
 		}
 		return c, nil
 	}
-	if !right {
-		return nil, badClient
+	switch {
+	case c == nil || c.Spec == nil:
+		return refused("", "there is no such client")
+	case !right:
+		return refused(c.Spec.Name, "it is registered for another method")
 	}
 	if err := s.assert(ctx, tenant, c, cred.jwt); err != nil {
 		if refusedAssertion(err) {
-			s.cfg.Log.InfoContext(ctx, "an assertion was refused", "tenant", tenant, "client", c.Spec.Name, "error", err)
-			return nil, badClient
+			return refused(c.Spec.Name, err.Error())
 		}
 		s.cfg.Log.WarnContext(ctx, "a client's assertion cannot be judged", "tenant", tenant, "client", c.Spec.Name, "error", err)
 		return nil, hub.Errorf(hub.Unavailable, "an assertion cannot be judged: %w", err)

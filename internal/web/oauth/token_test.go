@@ -300,6 +300,24 @@ func TestStoreAway(t *testing.T) {
 	}
 }
 
+// The log tells what the answer does not, and no name that nobody has.
+func TestLogTellsWhy(t *testing.T) {
+	h := newHouse(t, nil)
+	h.post(grant, "client_id=somebody-s-password", "client_secret=wrong")
+	h.post(grant, "client_id=post", "client_secret=wrong")
+	h.post(grant, "client_id=rx", "client_secret="+rxSecret)
+	h.assert1(sign(t, assertionHeader, h.assertion("signed").with("exp", nil), rsaKey()))
+	log := h.log.String()
+	for _, want := range []string{"there is no such client", "client=post why=\"the secret is wrong\"", "client=rx why=\"it is registered for another method\"", "exp is missing"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log has no %q:\n%s", want, log)
+		}
+	}
+	if strings.Contains(log, "somebody") {
+		t.Errorf("the log tells a name that nobody has:\n%s", log)
+	}
+}
+
 // A secret that costs something is read where it is compared, and nowhere else.
 func TestReveal(t *testing.T) {
 	h := newHouse(t, nil)
