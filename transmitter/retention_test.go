@@ -15,11 +15,11 @@ import (
 // pieceStore notes in what pieces old rows go.
 type pieceStore struct {
 	shardStore
-	pieces        []int // of Expire
-	purged        []time.Duration
-	largest       int
-	expires, asks int
-	mu            sync.Mutex
+	pieces  []int // of Expire
+	purged  []time.Duration
+	largest int
+	expires int
+	mu      sync.Mutex
 }
 
 func (s *pieceStore) Expire(ctx context.Context, before transmitter.Micros, n int) (int, error) {
@@ -39,6 +39,13 @@ func (s *pieceStore) Purge(ctx context.Context, before transmitter.Micros, n int
 	s.purged = append(s.purged, time.Since(before.Time()))
 	s.mu.Unlock()
 	return s.shardStore.Purge(ctx, before, n)
+}
+
+// so calls f with the notes locked.
+func (s *pieceStore) so(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
 }
 
 // TestRetention leaves SETs on a paused, a polled, a failing and a hopeless stream for longer than they are kept.
@@ -78,14 +85,16 @@ func TestRetention(t *testing.T) {
 		if c := count(t, store, up); c != (transmitter.Counts{Delivered: 2501}) {
 			t.Errorf("%s: %+v", up.ID, c)
 		}
-		if store.largest != 1000 || len(store.pieces) < 7 {
-			t.Errorf("they went in pieces %v of at most %d", store.pieces, store.largest)
-		}
+		store.so(func() {
+			if store.largest != 1000 || len(store.pieces) < 7 {
+				t.Errorf("they went in pieces %v of at most %d", store.pieces, store.largest)
+			}
+			if n := len(store.purged); n < 24*5 || store.purged[n-1] < cfg.History || store.purged[n-1] > cfg.History+time.Second {
+				t.Errorf("history was purged %d times", n)
+			}
+		})
 		if are, counted := x.Pump.Rows(); are > 1 || counted != are {
 			t.Errorf("%d rows are in memory, %d are counted", are, counted)
-		}
-		if n := len(store.purged); n < 24*5 || store.purged[n-1] < cfg.History || store.purged[n-1] > cfg.History+time.Second {
-			t.Errorf("history was purged %d times", n)
 		}
 		req.Covers(t, "TX-171")
 	})
@@ -101,14 +110,18 @@ func TestOneProcessGivesUpForAll(t *testing.T) {
 		x := newTransmitter(t, onWire(store, new(wire)))
 		defer begin(t, x)()
 		time.Sleep(time.Hour)
-		if store.expires != 0 || len(store.purged) != 0 {
-			t.Errorf("%d times given up, %d purged", store.expires, len(store.purged))
-		}
+		store.so(func() {
+			if store.expires != 0 || len(store.purged) != 0 {
+				t.Errorf("%d times given up, %d purged", store.expires, len(store.purged))
+			}
+		})
 		store.set(transmitter.AllShards, nil)
 		time.Sleep(time.Hour)
-		if store.expires == 0 || len(store.purged) == 0 {
-			t.Error("with the first shard it does neither")
-		}
+		store.so(func() {
+			if store.expires == 0 || len(store.purged) == 0 {
+				t.Error("with the first shard it does neither")
+			}
+		})
 	})
 }
 
