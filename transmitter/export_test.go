@@ -34,3 +34,10 @@ func (p *Pump) Lanes() int {
 
 // RunInactivity is what Run starts for the activity of receivers.
 func RunInactivity(t *Transmitter, ctx context.Context) { t.runInactivity(ctx) }
+
+// Parked says how many polls are held.
+func Parked(t *Transmitter) int {
+	t.parked.mu.Lock()
+	defer t.parked.mu.Unlock()
+	return t.parked.count
+}

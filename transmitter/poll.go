@@ -137,6 +137,78 @@ func (s *Server) polled(path string) (id string, ok bool) {
 // last word about that, takes acknowledgements all the same (TX-110), and holds polls for five seconds at most. Polls
 // beyond Config.PollParked and PollParkedStream are answered with 429.
 func (s *Server) poll(w http.ResponseWriter, r *http.Request, id string) {
+	p := &held{s: s, w: w, r: r, id: id}
+	defer p.resume()
+	p.aside(p.begin)
+	for !p.done {
+		p.aside(p.step)
+		if !p.done {
+			p.wait()
+		}
+	}
+}
+
+// held is a poll under way. While it waits, its goroutine has as little on its stack as can be: everything else is done
+// on stacks that are given back.
+type held struct {
+	s  *Server
+	w  http.ResponseWriter
+	r  *http.Request
+	id string
+
+	max      int  // SETs that are wanted; -1: as many as there are
+	now      bool // whatever there is, at once
+	receiver string
+	begun    time.Time
+	done     bool
+
+	parked  bool            // it has waited before
+	woken   <-chan struct{} // while it waits
+	leave   func()
+	left    time.Duration
+	resumed func()
+}
+
+// aside runs f on a stack of its own. A panic of it is the caller's.
+func (p *held) aside(f func()) {
+	var panicked any
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer func() { panicked = recover() }()
+		f()
+	}()
+	<-ended
+	if panicked != nil {
+		panic(panicked)
+	}
+}
+
+// wait holds the poll until there may be something, its time is over, or nobody is there any more.
+func (p *held) wait() {
+	timer := time.NewTimer(p.left)
+	select {
+	case <-p.woken:
+	case <-timer.C:
+	case <-p.r.Context().Done():
+		p.done = true
+	}
+	timer.Stop()
+	p.leave()
+	p.woken, p.leave = nil, nil
+}
+
+func (p *held) resume() {
+	if p.resumed != nil {
+		p.resumed()
+		p.resumed = nil
+	}
+}
+
+// begin reads and carries out what the poll says, up to the acknowledgements.
+func (p *held) begin() {
+	s, w, r := p.s, p.w, p.r
+	p.done = true
 	c, ok := s.caller(w, r)
 	if !ok {
 		return
@@ -145,7 +217,7 @@ func (s *Server) poll(w http.ResponseWriter, r *http.Request, id string) {
 	if !ok {
 		return
 	}
-	st, err := s.owned(r.Context(), c, id)
+	st, err := s.owned(r.Context(), c, p.id)
 	if err == nil && st.Method != stream.PollMethod {
 		err = bad("this stream is delivered by push")
 	}
@@ -162,8 +234,63 @@ func (s *Server) poll(w http.ResponseWriter, r *http.Request, id string) {
 			return
 		}
 	}
-	q.acks, q.refused = nil, nil // not kept while the poll is held
-	s.offer(w, r, c, st.ID, q)
+	p.max, p.now, p.receiver, p.begun, p.done = q.max, q.now, c.Receiver, time.Now(), false
+}
+
+// step answers the poll by what waits, or parks it until something does.
+func (p *held) step() {
+	s, w, r := p.s, p.w, p.r
+	ctx := r.Context()
+	p.done = true
+	st, err := s.cfg.Store.Stream(ctx, p.receiver, p.id)
+	if err == nil && p.parked { // who is answered must still be somebody who may be
+		_, err = s.cfg.Caller(r)
+	}
+	if err == nil && st.Method != stream.PollMethod { // since it was parked
+		err = bad("this stream is delivered by push")
+	}
+	if err != nil {
+		s.endPoll(w, r, err)
+		return
+	}
+	most := or(s.cfg.PollWait, 30*time.Second)
+	if st.Status != Enabled {
+		most = min(most, stoppedWait)
+	}
+	p.left = most - time.Since(p.begun)
+	may := !p.now && p.max != 0 && p.left > 0 && (st.Status == Enabled || !p.parked) // a stop ends held polls (TX-190)
+	leave, room := func() {}, true
+	if may { // before the store is read, or a row that comes between would be missed
+		if woken, end, ok := s.t.wait(st.Key); ok {
+			p.woken, leave = woken, end
+		} else {
+			may, room = false, false
+		}
+	}
+	a, err := s.choose(ctx, st, p.max, may)
+	switch {
+	case err != nil:
+		leave()
+		s.endPoll(w, r, err)
+	case a.empty() && !room && !s.t.stopping():
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusTooManyRequests, "too_many_requests", "too many polls are held already")
+	case !may || !a.empty():
+		leave()
+		s.give(w, st, a)
+	default:
+		if !p.parked {
+			p.parked = true
+			patience(w, p.left)
+			if s.cfg.Held != nil {
+				p.resumed = s.cfg.Held(r)
+			}
+		}
+		if a.again > 0 {
+			p.left = min(p.left, a.again)
+		}
+		p.leave, p.done = leave, false
+	}
 }
 
 // pollBody reads the body of a poll. Of those that are larger than management bodies only a few are read at once.
@@ -197,85 +324,6 @@ func (s *Server) acknowledge(ctx context.Context, st *Stream, q *pollRequest) er
 	}
 	s.offers.settled(s, st, q, at)
 	return nil
-}
-
-// offer answers a poll by what waits, or holds it until something does.
-func (s *Server) offer(w http.ResponseWriter, r *http.Request, c Caller, id string, q *pollRequest) {
-	ctx := r.Context()
-	begun := time.Now()
-	hold := or(s.cfg.PollWait, 30*time.Second)
-	held := false
-	var resumed func()
-	resume := func() {
-		if resumed != nil {
-			resumed()
-			resumed = nil
-		}
-	}
-	defer resume()
-	for {
-		st, err := s.cfg.Store.Stream(ctx, c.Receiver, id)
-		if err == nil && held { // who is answered must still be somebody who may be
-			_, err = s.cfg.Caller(r)
-		}
-		if err != nil {
-			s.endPoll(w, r, err)
-			return
-		}
-		wait := hold
-		if st.Status != Enabled {
-			wait = min(wait, stoppedWait)
-		}
-		left := wait - time.Since(begun)
-		may := !q.now && q.max != 0 && left > 0 && (st.Status == Enabled || !held) // a stop ends held polls (TX-190)
-		var woken <-chan struct{}
-		leave := func() {}
-		room := true
-		if may { // before the store is read, or a row that comes between would be missed
-			if at, end, ok := s.t.wait(st.Key); ok {
-				woken, leave = at, end
-			} else {
-				may, room = false, false
-			}
-		}
-		a, err := s.choose(ctx, st, q, may)
-		switch {
-		case err != nil:
-			leave()
-			s.endPoll(w, r, err)
-			return
-		case a.empty() && !room && !s.t.stopping():
-			leave()
-			w.Header().Set("Retry-After", "1")
-			refuse(w, http.StatusTooManyRequests, "too_many_requests", "too many polls are held already")
-			return
-		case !may || !a.empty():
-			leave()
-			s.give(w, st, a)
-			return
-		}
-		if !held {
-			held = true
-			patience(w, left)
-			if s.cfg.Held != nil {
-				resumed = s.cfg.Held(r)
-			}
-		}
-		if a.again > 0 {
-			left = min(left, a.again)
-		}
-		timer := time.NewTimer(left)
-		select {
-		case <-woken:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		leave()
-		if ctx.Err() != nil {
-			return // nobody is there any more
-		}
-	}
 }
 
 // endPoll answers a poll that cannot go on.
@@ -324,6 +372,7 @@ func (s *Server) give(w http.ResponseWriter, st *Stream, a *selection) {
 	}
 	b = append(b, '}')
 	s.offers.made(st, a, s.cfg.Now())
+	secure(w.Header())
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(http.StatusOK)

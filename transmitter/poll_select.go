@@ -32,10 +32,10 @@ func (a *selection) keepParting() {
 
 // choose reads what waits on a stream, oldest first, up to what the poll and Config.PollMax allow, and signs it. Where
 // the poll may be held and everything was offered just now, it chooses nothing and says when it would.
-func (s *Server) choose(ctx context.Context, st *Stream, q *pollRequest, mayHold bool) (*selection, error) {
+func (s *Server) choose(ctx context.Context, st *Stream, most int, mayHold bool) (*selection, error) {
 	limit := or(s.cfg.PollMax, 100)
-	if q.max >= 0 {
-		limit = min(limit, q.max)
+	if most >= 0 {
+		limit = min(limit, most)
 	}
 	items, more, err := s.read(ctx, st, limit)
 	if err != nil {

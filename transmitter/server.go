@@ -104,12 +104,16 @@ func newServer(t *Transmitter) (*Server, error) {
 
 // ServeHTTP answers by path and method.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id, polled := s.polled(r.URL.Path)
+	if polled && r.Method == http.MethodPost {
+		s.poll(w, r, id)
+		return
+	}
 	h := w.Header()
-	h.Set("Cache-Control", "no-store") // TX-42
-	h.Set("X-Content-Type-Options", "nosniff")
+	secure(h)
 	rt, ok := s.routes[r.URL.Path]
-	if id, is := s.polled(r.URL.Path); is {
-		rt, ok = route{http.MethodPost: func(w http.ResponseWriter, r *http.Request) { s.poll(w, r, id) }}, true
+	if polled {
+		rt, ok = route{http.MethodPost: http.NotFound}, true // for Allow
 	}
 	if !ok {
 		refuse(w, http.StatusNotFound, "not_found", "there is nothing at this address")
@@ -131,6 +135,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	handle(w, r)
+}
+
+// secure keeps answers out of caches (TX-42) and from being taken for something else.
+func secure(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
 }
 
 func allow(rt route) string {
