@@ -78,7 +78,7 @@ func houseOf(t testing.TB, st Store, c *clock) *house {
 		"default/far":     {Spec: &hub.Client{Name: "far", Auth: methodPrivateKey, Scopes: all, Keys: &hub.ClientKeys{JWKSURI: "https://rx.example.test/jwks.json"}}},
 		"default/told":    {Spec: &hub.Client{Name: "told", Auth: "bearer", Scopes: []string{"ssf.read"}}, Secret: postSecret},
 		"default/nothing": {Spec: &hub.Client{Name: "nothing", Auth: methodPost}, Secret: postSecret},
-		"default/empty":   {Spec: &hub.Client{Name: "empty", Auth: methodPost, Scopes: all}},
+		"default/empty":   {Spec: &hub.Client{Name: "empty", Auth: methodBasic, Scopes: all}},
 		"blue/rx":         {Spec: &hub.Client{Name: "rx", Auth: methodBasic, Scopes: []string{"ssf.read"}}, Secret: "the secret of blue"},
 		"blue/signed":     {Spec: &hub.Client{Name: "signed", Auth: methodPrivateKey, Scopes: all, Keys: &hub.ClientKeys{JWKS: jwks(t, "c-1", rsaKey())}}},
 	}
