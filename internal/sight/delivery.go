@@ -1,6 +1,7 @@
 package sight
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -105,7 +106,7 @@ func (s Search) Find(ctx context.Context, streams Streams, box Outbox, cursor st
 	if err != nil {
 		return l, err
 	}
-	slices.SortFunc(views, func(a, b transmitter.StreamView) int { return int(a.Stream.Key - b.Stream.Key) })
+	slices.SortFunc(views, func(a, b transmitter.StreamView) int { return cmp.Compare(a.Stream.Key, b.Stream.Key) })
 	byID := map[string]*transmitter.Stream{}
 	for i := range views {
 		byID[views[i].Stream.ID] = &views[i].Stream

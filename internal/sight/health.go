@@ -30,11 +30,11 @@ func health(i *StreamInfo, now hub.Micros) (word, why, step string) {
 	case i.Trouble != nil && i.Trouble.Fails > 0:
 		return "failing", Because(cmp.Or(waits, "nothing waits"), i.Trouble.Reason), "it is tried again by itself; if it goes on: countersign doctor stream " + ref
 	case i.Waiting > 0 && i.Delivery.Method == "poll":
-		return "waiting", waits + " to be polled", cmp.Or(pollStep(i, now), "nothing: the receiver fetches them")
+		return "waiting", waits + " to be polled", pollStep(i, now)
 	case i.Waiting > 0 && i.Oldest != 0 && now-i.Oldest > Late:
 		return "waiting", waits, "countersign doctor stream " + ref
 	case len(i.Warnings) > 0:
-		return "ok", i.Warnings[0], "countersign doctor stream " + ref
+		return "warning", i.Warnings[0], "countersign doctor stream " + ref
 	case i.Dead > 0:
 		return "ok", Count(i.Dead, "SET was set aside", "SETs were set aside"), "countersign delivery list --outcome dead --stream " + ref
 	}

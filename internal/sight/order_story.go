@@ -1,6 +1,7 @@
 package sight
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -123,7 +124,7 @@ func (a *OrderStory) timeline(o *transmitter.SentOrder, ends []transmitter.Deliv
 	if o.CompleteBy != 0 && open {
 		add(second(o.CompleteBy), "due", "the final receipt %s due", isOrWas(second(o.CompleteBy), now))
 	}
-	slices.SortStableFunc(a.Timeline, func(x, y Moment) int { return int(min(1, max(-1, x.At-y.At))) })
+	slices.SortStableFunc(a.Timeline, func(x, y Moment) int { return cmp.Compare(x.At, y.At) })
 }
 
 func isOrWas(at, now hub.Micros) string {

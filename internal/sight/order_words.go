@@ -2,6 +2,7 @@ package sight
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -42,7 +43,8 @@ func (a *OrderStory) explain(o *transmitter.SentOrder, d *receipt.Directive, the
 		}
 		say("%s came back; the latest, %s seq %d at %s, is %s and says: %s.", Count(int64(n), "receipt", "receipts"), last.Number, last.Seq, At(last.Accepted), last.Stage, words(last.Outcome))
 		if last.Body != nil {
-			if r, err := receipt.ParseReceipt(last.Body); err == nil {
+			var r receipt.Receipt
+			if json.Unmarshal(last.Body, &r) == nil { // it was checked when it was accepted
 				t := r.Totals
 				say("Of %s: %d done, %d unconfirmed, %d failed, %d skipped, %d pending.", Count(int64(t.Lines), "line", "lines"), t.Succeeded, t.Unconfirmed, t.Failed, t.Skipped, t.Pending)
 			}
@@ -69,7 +71,7 @@ func ordered(o *transmitter.SentOrder, d *receipt.Directive) string {
 		var acts []string
 		for _, x := range d.Actions {
 			s := words(x.Action)
-			if r := x.Reach(); r != "" {
+			if r := x.Reach(); r != "" && x.Action == "revoke_sessions" {
 				s += " (" + words(r) + ")"
 			}
 			if x.Optional {

@@ -1,8 +1,11 @@
 package sight
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"time"
 
 	"countersign/internal/hub"
@@ -19,7 +22,7 @@ type StreamInfo struct {
 	Description string         `json:"description,omitempty"`
 	Status      string         `json:"status"` // enabled | paused | disabled | missing
 	Reason      string         `json:"reason,omitempty"`
-	Health      string         `json:"health"` // ok | waiting | failing | stopped | paused | disabled | missing
+	Health      string         `json:"health"` // ok | warning | waiting | failing | stopped | paused | disabled | missing
 	Why         string         `json:"why,omitempty"`
 	Step        string         `json:"next_step,omitempty"` // what to do about it
 	Delivery    StreamDelivery `json:"delivery"`
@@ -53,7 +56,12 @@ type StreamInfo struct {
 	P99      float64    `json:"p99_ms,omitempty"`
 	Here     bool       `json:"here"` // the process that answers delivers it
 	Warnings []string   `json:"warnings"`
+
+	key int64
 }
+
+// Key is the store's; 0 where there is no stream. Lists are cut into pages by it.
+func (i *StreamInfo) Key() int64 { return i.key }
 
 // StreamDelivery says how a stream's SETs travel.
 type StreamDelivery struct {
@@ -94,7 +102,7 @@ const Late = hub.Micros(time.Minute / time.Microsecond)
 // InfoOf is a stream for operators, at a moment.
 func InfoOf(v *transmitter.StreamView, now hub.Micros) StreamInfo {
 	s := &v.Stream
-	i := StreamInfo{ID: s.ID, Name: s.Name, Set: s.Set, Client: s.Receiver, Description: s.Description, Status: s.Status, Reason: s.Reason,
+	i := StreamInfo{key: s.Key, ID: s.ID, Name: s.Name, Set: s.Set, Client: s.Receiver, Description: s.Description, Status: s.Status, Reason: s.Reason,
 		Delivery: deliveryOf(s), Audience: emptyNotNull(s.Audience), Requested: s.Requested, Delivered: emptyNotNull(s.Delivered), Algorithm: s.Algorithm, Window: s.Window,
 		Subjects: s.DefaultSubjects, Receipts: s.ReceiptIssuer != "", Issuer: s.ReceiptIssuer, Shape: s.Shape,
 		MinVerify: s.MinVerification, Inactivity: s.InactivityTimeout, Active: hub.Micros(s.Active), Created: hub.Micros(s.Created), Updated: hub.Micros(s.Updated),
@@ -117,6 +125,26 @@ func InfoOf(v *transmitter.StreamView, now hub.Micros) StreamInfo {
 	}
 	i.Health, i.Why, i.Step = health(&i, now)
 	return i
+}
+
+// All gives first the stream documents of which no stream could be made, then the streams, newest first. fault says why
+// none could be made of a document.
+func All(ctx context.Context, s Streams, docs []hub.Resource, fault func(context.Context, *hub.Resource) string, now hub.Micros) ([]StreamInfo, error) {
+	views, err := s.Overview(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []StreamInfo
+	for i := range docs {
+		if !slices.ContainsFunc(views, func(v transmitter.StreamView) bool { return v.Stream.Name == docs[i].Name }) {
+			out = append(out, MissingStream(&docs[i], fault(ctx, &docs[i])))
+		}
+	}
+	slices.SortFunc(views, func(a, b transmitter.StreamView) int { return cmp.Compare(b.Stream.Key, a.Stream.Key) })
+	for i := range views {
+		out = append(out, InfoOf(&views[i], now))
+	}
+	return out, nil
 }
 
 // MissingStream is a document of which no stream could be made, with what the hub says about it.

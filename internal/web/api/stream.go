@@ -88,7 +88,7 @@ func (d *Door) listStreams(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	health, err := word(q, "health", "ok", "waiting", "failing", "stopped", transmitter.Paused, transmitter.Disabled, sight.Missing)
+	health, err := word(q, "health", "ok", "warning", "waiting", "failing", "stopped", transmitter.Paused, transmitter.Disabled, sight.Missing)
 	if err != nil {
 		return err
 	}
@@ -109,57 +109,37 @@ func (d *Door) listStreams(w http.ResponseWriter, r *request) error {
 	l := hub.Listed[StreamInfo]{}
 	last, n := int64(0), 0
 	for _, s := range all { // what could not be made stands before the first page, and is not counted
-		if before != 0 && (s.key >= before || s.ID == "") || q.Get("client") != "" && q.Get("client") != s.Client || status != "" && status != s.Status || health != "" && health != s.Health {
+		if before != 0 && (s.Key() >= before || s.ID == "") || q.Get("client") != "" && q.Get("client") != s.Client || status != "" && status != s.Status || health != "" && health != s.Health {
 			continue
 		}
 		if n >= p.Size() {
 			l.Next = streamCursor + "_" + strconv.FormatInt(last, 10)
 			break
 		}
-		l.Items = append(l.Items, s.StreamInfo)
+		l.Items = append(l.Items, s)
 		if s.ID != "" {
-			last, n = s.key, n+1
+			last, n = s.Key(), n+1
 		}
 	}
 	return writePage(w, l)
 }
 
-// keyed is a stream with the store's key, by which lists are cut into pages.
-type keyed struct {
-	StreamInfo
-	key int64
-}
-
 // everyStream gives first the stream documents of which no stream could be made, then the streams, newest first.
-func (d *Door) everyStream(ctx context.Context, tenant string, o office) ([]keyed, error) {
-	views, err := o.streams.Overview(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (d *Door) everyStream(ctx context.Context, tenant string, o office) ([]StreamInfo, error) {
 	docs, err := d.c.Store.Resources(ctx, tenant, hub.KindStream)
 	if err != nil {
 		return nil, err
 	}
-	var out []keyed
-	for i := range docs {
-		if !slices.ContainsFunc(views, func(v transmitter.StreamView) bool { return v.Stream.Name == docs[i].Name }) {
-			out = append(out, keyed{StreamInfo: d.missing(ctx, &docs[i])})
-		}
-	}
-	slices.SortFunc(views, func(a, b transmitter.StreamView) int { return int(b.Stream.Key - a.Stream.Key) })
-	for i := range views {
-		out = append(out, keyed{sight.InfoOf(&views[i], hub.At(d.c.Now())), views[i].Stream.Key})
-	}
-	return out, nil
+	return sight.All(ctx, o.streams, docs, d.fault, hub.At(d.c.Now()))
 }
 
-// missing is what a list shows of a document of which no stream could be made.
-func (d *Door) missing(ctx context.Context, res *hub.Resource) StreamInfo {
-	problem := ""
-	if d.c.Show != nil {
-		problem, _ = d.c.Show(ctx, res)["problem"].(string)
+// fault says why no stream could be made of a document; empty where nothing is known.
+func (d *Door) fault(ctx context.Context, res *hub.Resource) string {
+	if d.c.Show == nil {
+		return ""
 	}
-	return sight.MissingStream(res, problem)
+	why, _ := d.c.Show(ctx, res)["problem"].(string)
+	return why
 }
 
 func (d *Door) showStream(w http.ResponseWriter, r *request) error {
@@ -167,7 +147,7 @@ func (d *Door) showStream(w http.ResponseWriter, r *request) error {
 	if hub.CodeOf(err) == hub.NotFound && err != nil {
 		res, other := d.c.Store.Resource(r.Context(), r.tenant, hub.KindStream, r.PathValue("id"))
 		if other == nil && res != nil {
-			return writeJSON(w, http.StatusOK, StreamStory{StreamInfo: d.missing(r.Context(), res), DeadBy: []ReasonCount{}, Recent: []Delivery{}, Skips: []Delivery{}})
+			return writeJSON(w, http.StatusOK, StreamStory{StreamInfo: sight.MissingStream(res, d.fault(r.Context(), res)), DeadBy: []ReasonCount{}, Recent: []Delivery{}, Skips: []Delivery{}})
 		}
 	}
 	if err != nil {

@@ -134,7 +134,7 @@ func TestStreamHealth(t *testing.T) {
 		"moving": {func(v *transmitter.StreamView) {
 			v.Counts = transmitter.Counts{Waiting: 2, Oldest: transmitter.Micros(now)}
 		}, "ok", "", ""},
-		"warned": {func(v *transmitter.StreamView) { v.Warnings = []string{"delivers nothing"} }, "ok", "delivers nothing", "doctor"},
+		"warned": {func(v *transmitter.StreamView) { v.Warnings = []string{"delivers nothing"} }, "warning", "delivers nothing", "doctor"},
 		"dead":   {func(v *transmitter.StreamView) { v.Counts.Dead = 1 }, "ok", "1 SET was set aside", "--outcome dead"},
 	} {
 		i := on(c.change)

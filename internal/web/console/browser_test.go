@@ -19,6 +19,7 @@ import (
 	"countersign/event"
 	"countersign/event/caep"
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 	"countersign/internal/store"
 )
 
@@ -91,15 +92,33 @@ func (s fixtureStore) ReceiptsOf(_ context.Context, seq int64) ([]*hub.Receipt, 
 	return s.f.stories[seq-1].Receipts, nil
 }
 
+func (s fixtureStore) Resource(_ context.Context, _ string, _ hub.Kind, name string) (*hub.Resource, error) {
+	for i := range s.f.out.docs {
+		if s.f.out.docs[i].Name == name {
+			return &s.f.out.docs[i], nil
+		}
+	}
+	return nil, hub.Errorf(hub.NotFound, "no resource")
+}
+func (s fixtureStore) Resources(context.Context, string, hub.Kind) ([]hub.Resource, error) {
+	return s.f.out.docs, nil
+}
+
 const operatorToken = "cs_fixture_operator_token_of_this_test"
 
 // newTestConsole serves the fixtures through the real handlers.
 func newTestConsole(now func() time.Time) *Console {
-	return New(Config{Name: "Acme signal hub", Store: fixtureStore{newFixtures()}, Registry: event.NewRegistry(caep.Vocabulary()), Now: now,
+	f := newFixtures()
+	return New(Config{Name: "Acme signal hub", Store: fixtureStore{f}, Streams: func() (sight.Streams, sight.Outbox) { return f.out, f.out },
+		Show: func(context.Context, *hub.Resource) map[string]any {
+			return map[string]any{"problem": "there is no client warehouse-receiver"}
+		}, Registry: event.NewRegistry(caep.Vocabulary()), Now: now,
 		SignIn: func(_ context.Context, token string) (User, error) {
 			switch token {
 			case operatorToken:
-				return User{Name: "operator", Read: true, ReadTokens: true}, nil
+				return User{Name: "operator", Read: true, ReadTokens: true, ReadStreams: true}, nil
+			case "cs_reader":
+				return User{Name: "reader", Read: true}, nil
 			case "cs_writer_only":
 				return User{Name: "writer"}, nil
 			}
@@ -208,8 +227,14 @@ func shoot(t *testing.T, ctx context.Context, name string) {
 
 const tooWide = `(() => { const w = document.documentElement; if (w.scrollWidth <= w.clientWidth) return ""; return w.scrollWidth + " of " + w.clientWidth + ": " + [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > w.clientWidth + 1).slice(0, 5).map(e => e.tagName + "." + e.className).join(" "); })()`
 
+// The pages are looked at a moment after the fixtures' time, so that what they say of ages is the same each time.
+var began = time.Now()
+
+// kept are the pages whose pictures stand in docs/img.
+var kept = map[string]bool{"signals": true, "signal": true, "streams": true, "stream-failing": true, "orders": true, "order": true}
+
 func TestBrowser(t *testing.T) {
-	srv := httptest.NewServer(newTestConsole(nil))
+	srv := httptest.NewServer(newTestConsole(func() time.Time { return time.Unix(fixtureTime, 0).Add(time.Since(began)) }))
 	defer srv.Close()
 	ctx := browser(t)
 	said := complaints(t, ctx)
@@ -244,6 +269,15 @@ func TestBrowser(t *testing.T) {
 		{"signal-failing", "/signals/sig_06c1zq8m2c0g9m5a7k8b1n4q2f", ".slip"},
 		{"signal-hostile", "/signals/sig_06c1zm2h8y0g9m5a7k8b1n4q2k", ".slip"},
 		{"receipt", "/receipts/rct_1", ".slip"},
+		{"streams", "/streams", "table.streams"},
+		{"stream", "/streams/" + crmStream, ".figures"},
+		{"stream-failing", "/streams/" + forumStream, ".figures"},
+		{"stream-hostile", "/streams/" + hostileStream, ".figures"},
+		{"stream-missing", "/streams/warehouse", ".problem"},
+		{"orders", "/orders", "table.orders"},
+		{"order", "/orders/ord-7Q2MZK4VXW3N9RTD", ".slip"},
+		{"order-overdue", "/orders/ord-B8C1D6H2J5P9K3W4", ".sentences"},
+		{"order-hostile", "/orders/ord-%3Cb%3EX%3C%2Fb%3E", ".sentences"},
 	} {
 		for _, scheme := range []string{"light", "dark"} {
 			for _, width := range []int64{375, 1280} {
@@ -255,7 +289,7 @@ func TestBrowser(t *testing.T) {
 				if dark := ground == "rgb(19, 23, 21)"; dark != (scheme == "dark") {
 					t.Errorf("%s %s has the ground %s", p.name, scheme, ground)
 				}
-				if p.name == "signals" || p.name == "signal" {
+				if kept[p.name] {
 					shoot(t, ctx, p.name+"-"+scheme+"-"+itoa(int(width))+".png")
 				}
 			}

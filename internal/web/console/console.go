@@ -8,6 +8,7 @@ import (
 
 	"countersign/event"
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 	"countersign/internal/store"
 )
 
@@ -15,6 +16,11 @@ import (
 type Config struct {
 	Store    Store
 	Registry *event.Registry
+	// Streams is what the tenant transmits, and Outbox its store of deliveries; nil while the tenant is not open. Nil: the hub
+	// does not transmit.
+	Streams func() (sight.Streams, sight.Outbox)
+	// Show adds what a running hub knows of a resource; of a stream of which none could be made, the problem. Nil: nothing.
+	Show func(ctx context.Context, r *hub.Resource) map[string]any
 	// SignIn checks an access token and says who it is. Its error is hub.Unauthenticated for a token
 	// that is not valid; internal/web/api's Authenticate does it.
 	SignIn func(ctx context.Context, token string) (User, error)
@@ -32,8 +38,10 @@ type Config struct {
 // the session too.
 type User struct {
 	Name       string // shown in the corner
-	Read       bool   // signals, actions, receipts (scope signals.read)
+	Read       bool   // signals, actions, receipts, orders (scope signals.read)
 	ReadTokens bool   // tokens as received (scope signals.token)
+	// ReadStreams: streams with their configuration (scope resources.read).
+	ReadStreams bool
 }
 
 // Store is what the console reads; *store.Store gives it.
@@ -46,6 +54,8 @@ type Store interface {
 	ActionsOf(ctx context.Context, signalSeq int64) ([]*hub.Action, error)
 	Receipt(ctx context.Context, tenant, id string) (*hub.Receipt, error)
 	ReceiptsOf(ctx context.Context, signalSeq int64) ([]*hub.Receipt, error)
+	Resource(ctx context.Context, tenant string, kind hub.Kind, name string) (*hub.Resource, error)
+	Resources(ctx context.Context, tenant string, kind hub.Kind) ([]hub.Resource, error)
 }
 
 // Console is the pages as an http.Handler for everything that the API does not answer. It is safe
@@ -61,3 +71,13 @@ func New(c Config) *Console { return build(c) }
 
 // ServeHTTP answers one page.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.mux.ServeHTTP(w, r) }
+
+// office is what the tenant transmits.
+func (c *Console) office() (sight.Streams, sight.Outbox, error) {
+	if c.c.Streams != nil {
+		if streams, box := c.c.Streams(); streams != nil && box != nil {
+			return streams, box, nil
+		}
+	}
+	return nil, nil, hub.Errorf(hub.Unavailable, "nothing is transmitted here now")
+}

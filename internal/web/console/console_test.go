@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"countersign/internal/sight"
 )
 
 type visitor struct {
@@ -146,6 +148,53 @@ func TestTokenWithoutScopeReadsNothing(t *testing.T) {
 	}
 }
 
+// Streams have a scope of their own, and who lacks it is not led to them.
+func TestStreamsHaveTheirScope(t *testing.T) {
+	v, _ := setup(t)
+	v.signIn("cs_reader", "/")
+	for path, want := range map[string]int{"/": 200, "/orders": 200, "/orders/ord-7Q2MZK4VXW3N9RTD": 200, "/streams": 403, "/streams/" + forumStream: 403} {
+		res := v.do("GET", path, nil)
+		text := body(t, res)
+		if res.StatusCode != want || want == 403 && (strings.Contains(text, "forum") || !strings.Contains(text, "resources.read")) {
+			t.Errorf("%s: %d", path, res.StatusCode)
+		}
+		if strings.Contains(text, `href="/streams"`) {
+			t.Errorf("%s leads to streams", path)
+		}
+	}
+}
+
+func TestListsOfWhatIsTransmitted(t *testing.T) {
+	v, _ := setup(t)
+	v.signIn(operatorToken, "/")
+	for path, want := range map[string]struct{ has, lacks string }{
+		"/streams":                      {"crm-receiver", "evil"},
+		"/streams?show=failing":         {"payroll", ">crm<"},
+		"/streams?show=paused":          {"archive", "payroll"},
+		"/streams?after=6":              {"archive", "payroll"},
+		"/streams?after=x&show=nothing": {"crm-receiver", "No stream"},
+		"/orders?show=overdue":          {"ord-B8C1D6H2J5P9K3W4", "ord-M4N7P0R3T6Q1X8Y2"},
+		"/orders?show=disputed":         {"ord-disputed", "ord-queued"},
+		"/orders?after=4":               {"ord-disputed", "ord-queued"},
+		"/streams/" + forumStream:       {"412", "s3cret"},
+		"/streams/warehouse":            {"there is no client warehouse-receiver", "figures"},
+	} {
+		res := v.do("GET", path, nil)
+		if text := body(t, res); res.StatusCode != 200 || !strings.Contains(text, want.has) || strings.Contains(text, want.lacks) {
+			t.Errorf("%s: %d, has %v, lacks %v", path, res.StatusCode, strings.Contains(text, want.has), !strings.Contains(text, want.lacks))
+		}
+	}
+	v.c.c.Streams = func() (sight.Streams, sight.Outbox) { return nil, nil }
+	for _, path := range []string{"/streams", "/orders", "/streams/x", "/orders/x"} {
+		if res := v.do("GET", path, nil); res.StatusCode != 503 {
+			t.Errorf("%s while nothing is transmitted: %d", path, res.StatusCode)
+		}
+	}
+	if res := v.do("GET", "/signals/sig_06c1zr2t3v0g9m5a7k8b1n4q2e", nil); res.StatusCode != 200 {
+		t.Error("a story needs no streams", res.StatusCode)
+	}
+}
+
 func TestForeignFormsAreRefused(t *testing.T) {
 	v, _ := setup(t)
 	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}} {
@@ -205,6 +254,8 @@ func TestFailingPages(t *testing.T) {
 	}{
 		"/signals/sig_none":  {404, "Nothing with this id is kept."},
 		"/receipts/rct_none": {404, "Nothing with this id is kept."},
+		"/streams/stm_none":  {404, "Nothing with this id is kept."},
+		"/orders/ord_none":   {404, "Nothing with this id is kept."},
 		"/elsewhere":         {404, "There is nothing at this address"},
 		"/?after=fail":       {500, "ref_"},
 	} {

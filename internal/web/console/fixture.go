@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"countersign/event"
 	"countersign/event/caep"
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 	"countersign/receipt"
 	"countersign/set"
 )
@@ -33,7 +35,7 @@ func Pages() []Page {
 		}
 		out = append(out, Page{name, b.Bytes()})
 	}
-	u := &User{Name: "operator", Read: true, ReadTokens: true}
+	u := &User{Name: "operator", Read: true, ReadTokens: true, ReadStreams: true}
 	add("sign-in", "sign_in", signInView{frame: c.frame("Sign in", nil), To: "/"})
 	add("sign-in-refused", "sign_in", signInView{frame: c.frame("Sign in", nil), To: "/", Problem: "This token is not valid, or it has expired."})
 	add("signal-list", "signal_list", c.signalList(u, "", "", hub.Listed[*hub.Signal]{Items: f.signals(), Next: "sig_1"}))
@@ -47,6 +49,7 @@ func Pages() []Page {
 	add("signal-without-scope", "signal_show", c.signalShow(&User{Name: "viewer", Read: true}, f.stories[0].Story))
 	add("receipt-fulfilled", "receipt_show", c.receiptShow(u, f.stories[0].Receipts[0]))
 	add("receipt-partial", "receipt_show", c.receiptShow(u, f.stories[1].Receipts[1]))
+	f.transmitPages(u, add)
 	add("message-not-found", "message", messageView{frame: c.frame("Not found", u), Heading: "It is not here", Text: "Nothing with this id is kept.", Link: "/", LinkText: "Go to the signals"})
 	add("message-failing", "message", messageView{frame: c.frame("Something went wrong", u), Heading: "Something went wrong here", Text: "Nothing was changed. The hub's log says more under this reference:", Code: "ref_06c1zr2t3v0g9m5a7k8b1n4q2e", Link: "/", LinkText: "Try again"})
 	add("message-forbidden", "message", messageView{frame: c.frame("Not allowed", u), Heading: "This token may not read signals", Text: "Sign in with one that has the scope signals.read."})
@@ -67,6 +70,7 @@ type fixtures struct {
 	console *Console
 	signer  *set.Signer
 	stories []namedStory
+	out     *out
 }
 
 // The moment of the fixtures: that of the receipts design's examples.
@@ -79,6 +83,7 @@ func newFixtures() *fixtures {
 		panic(err)
 	}
 	f := &fixtures{signer: signer, console: build(Config{Name: "Acme signal hub", Registry: event.NewRegistry(caep.Vocabulary()), Now: func() time.Time { return time.Unix(fixtureTime, 0) }})}
+	f.out = f.transmitting()
 	f.stories = []namedStory{{f.fulfilled(), "fulfilled"}, {f.failing(), "failing"}, {f.running(), "running"}, {f.unresolved(), "unresolved"}, {f.plain(), "plain"}, {f.hostile(), "hostile"}}
 	return f
 }
@@ -223,8 +228,12 @@ func (f *fixtures) plain() *Story {
 // transmitted: given to us only to be passed on to our own streams.
 func (f *fixtures) transmitted() *Story {
 	sig := f.plain().Signal
-	sig.IdentityName = ""
-	return &Story{Signal: sig}
+	sig.IdentityName, sig.TXN = "", "txn-8675309"
+	told, err := sight.Told(context.Background(), f.out, f.out, sig.TXN)
+	if err != nil {
+		panic(err)
+	}
+	return &Story{Signal: sig, Told: told}
 }
 
 // hostile: text from outside that wants to be more than text.

@@ -63,7 +63,7 @@ func (c *Console) pageReceiptShow(w http.ResponseWriter, r *visit) error {
 }
 
 func (c *Console) receiptShow(u *User, rc *hub.Receipt) receiptShowView {
-	f := c.frame("Receipt "+clean(rc.ReceiptNo), u)
+	f := c.frame("Receipt "+clean(rc.ReceiptNo), u).at("signals")
 	f.Narrow = true
 	return receiptShowView{frame: f, Slip: c.slip(rc, rc.No), SignalID: rc.SignalID, State: mark(rc.State), Reason: clean(rc.Reason), Tries: rc.Tries, Accepted: rc.Accepted.Time()}
 }

@@ -55,7 +55,7 @@ func (c *Console) pageSignalList(w http.ResponseWriter, r *visit) error {
 }
 
 func (c *Console) signalList(u *User, state hub.SignalState, after string, l hub.Listed[*hub.Signal]) signalListView {
-	v := signalListView{frame: c.frame("Signals", u), State: string(state)}
+	v := signalListView{frame: c.frame("Signals", u).at("signals"), State: string(state)}
 	for _, f := range stateFilters {
 		v.Filters = append(v.Filters, filterView{Text: f.text, Link: listLink(f.state, ""), Here: f.state == state})
 	}

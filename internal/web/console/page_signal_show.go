@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 	"countersign/set"
 )
 
@@ -16,6 +17,7 @@ type Story struct {
 	Decision *hub.Decision // nil: not decided yet
 	Actions  []*hub.Action // with their tries
 	Receipts []*hub.Receipt
+	Told     []sight.Delivery // what was transmitted under its txn, and what became of that
 }
 
 type signalShowView struct {
@@ -40,6 +42,7 @@ type signalShowView struct {
 	Receipts []receiptView
 	Slip     *slipView
 	Order    *orderView
+	Told     []deliveryView
 }
 
 type stepView struct {
@@ -137,14 +140,21 @@ func (c *Console) story(ctx context.Context, id string) (*Story, error) {
 		}
 		s.Actions = append(s.Actions, full)
 	}
-	s.Receipts, err = c.c.Store.ReceiptsOf(ctx, sig.Seq)
-	return s, err
+	if s.Receipts, err = c.c.Store.ReceiptsOf(ctx, sig.Seq); err != nil {
+		return nil, err
+	}
+	if streams, box, err := c.office(); err == nil {
+		if s.Told, err = sight.Told(ctx, streams, box, sig.TXN); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 func (c *Console) signalShow(u *User, s *Story) signalShowView {
 	sig := s.Signal
 	v := signalShowView{
-		frame: c.frame(c.title(sig.EventType), u), ID: sig.ID, EventTitle: c.title(sig.EventType), EventType: c.typeName(sig.EventType),
+		frame: c.frame(c.title(sig.EventType), u).at("signals"), ID: sig.ID, EventTitle: c.title(sig.EventType), EventType: c.typeName(sig.EventType),
 		State: mark(string(sig.State)), Source: clean(sig.Source), TXN: clean(sig.TXN), Reason: clean(sig.Reason), Received: sig.Received.Time(),
 		SubID: pretty(sig.SubID), Event: pretty(sig.Event), Who: clean(sig.IdentityName), PassedOn: sig.PassedOn(),
 	}
@@ -174,6 +184,9 @@ func (c *Console) signalShow(u *User, s *Story) signalShowView {
 	}
 	if o := sig.Order; o != nil {
 		v.Order = &orderView{Refused: words(o.Refused), Directive: pretty(o.Directive), CompleteBy: unix(o.CompleteBy), NotAfter: unix(o.NotAfter)}
+	}
+	for i := range s.Told {
+		v.Told = append(v.Told, c.delivery(&s.Told[i]))
 	}
 	v.Steps = steps(s)
 	return v

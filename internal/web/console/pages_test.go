@@ -90,7 +90,23 @@ func TestStoryTellsEverything(t *testing.T) {
 		"signal-unresolved":    {"Nobody yet", "email: no identity has this address", "nobody known has this e-mail address"},
 		"signal-running":       {"delayed", "It is cut when there is something to say."},
 		"signal-plain":         {"It came as plain JSON from an API client", "mode is off", "The sender ordered no receipt."},
-		"signal-transmitted":   {"It went to every enabled stream that asked for its type.", "Nothing is decided here.", "Nothing is done here."},
+		"signal-transmitted":   {"It went to every enabled stream that asked for its type.", "Nothing is decided here.", "Nothing is done here.", "Where it was passed on", ">crm</a>", "delivered", "the person has no account at forum"},
+		"stream-list":          {"warehouse", "there is no client warehouse-receiver", "412", "the receiver answers 503", "countersign doctor stream forum", "the receiver refuses our credential", "made by its receiver", "polling now", "default_subjects is NONE"},
+		"stream-list-empty":    {"Nobody is told anything yet", "kind: stream", "countersign apply -f stream.yaml"},
+		"stream-list-nothing":  {"No stream is like that.", "Show all streams"},
+		"stream-healthy":       {"148 203", "11ms", "99 of 100 within 64ms", "set, never shown", "account_at", "yes, receipts by https://crm.example.test", "202 at try 3"},
+		"stream-failing":       {"412", "for 22 min", "7 since 2026-09-15 08:37:41Z", "2026-09-15 09:00:52Z", "invalid_request: the tenant of this person is unknown", "countersign delivery redrive --stream forum", "the person has no account at forum", "/ssf/in?…"},
+		"stream-paused":        {"silent for 30 days", "countersign stream resume archive"},
+		"stream-quiet":         {"default_subjects is NONE", "--each-event"},
+		"stream-missing":       {"there is no client warehouse-receiver", "change the document and apply it again"},
+		"order-list":           {"overdue", "late", "disputed", "withdrawn", "no final receipt came by complete_by", "Older"},
+		"order-list-empty":     {"No order was sent yet", "--order order.json"},
+		"order-fulfilled":      {"Client crm-receiver was told on stream crm", "revoke sessions (global); reauthenticate, if it can (must)", "2 receipts came back", "Of 2 lines: 1 done", "Nothing is missing.", "FULFILLED", "CR-9M4T2X7Q", "signed r1 (EdDSA)", "interim, no. 1", "Subject, as this receiver was told", "99beb27c"},
+		"order-overdue":        {"No receipt came back.", "The final receipt was due at 2026-09-15 08:40:01Z and has not come.", "None has come."},
+		"order-queued":         {"It is still to be delivered: countersign stream show forum"},
+		"order-refused":        {"refused the order on stream forum"},
+		"order-disputed":       {"somebody must decide: two receipts of seq 1 say different things."},
+		"order-withdrawn":      {"It was withdrawn at 2026-09-15 07:01:41Z: the alarm was false."},
 		"signal-without-scope": {"shown to holders of the scope signals.token"},
 		"signal-list":          {"nobody yet", "CS-2C6D8F1H", "Older"},
 		"signal-list-empty":    {"No signal has come in yet", "countersign apply -f source.yaml"},
@@ -100,6 +116,11 @@ func TestStoryTellsEverything(t *testing.T) {
 			if !strings.Contains(body, w) {
 				t.Errorf("%s does not say %q", name, w)
 			}
+		}
+	}
+	for _, p := range Pages() {
+		if strings.Contains(string(p.HTML), "s3cret") {
+			t.Errorf("%s shows the query of a push address", p.Name)
 		}
 	}
 	if strings.Contains(page(t, "signal-without-scope"), "Compact form") {

@@ -19,7 +19,7 @@ var (
 	icon      = mustRead("assets/icon.svg")
 	stylePath = assetPath("console.css", style)
 	iconPath  = assetPath("icon.svg", icon)
-	pages     = parsePages("sign_in", "signal_list", "signal_show", "receipt_show", "message")
+	pages     = parsePages("sign_in", "signal_list", "signal_show", "receipt_show", "stream_list", "stream_show", "order_list", "order_show", "message")
 )
 
 func mustRead(name string) []byte {
@@ -67,13 +67,41 @@ type frame struct {
 	Style  string
 	Icon   string
 	Narrow bool // a page of one column
+	Places []placeView
+}
+
+// placeView is one way in the navigation.
+type placeView struct {
+	Text, Link string
+	Here       bool
+}
+
+// at marks where in the navigation a page is.
+func (f frame) at(place string) frame {
+	for i := range f.Places {
+		f.Places[i].Here = f.Places[i].Link == "/"+place || place == "signals" && f.Places[i].Link == "/"
+	}
+	return f
 }
 
 func (c *Console) frame(title string, u *User) frame {
 	if u != nil && u.Name == "" {
 		u = nil
 	}
-	return frame{Title: title, Name: c.c.Name, Dev: c.c.Dev, User: u, Style: stylePath, Icon: iconPath}
+	var places []placeView
+	if u != nil && u.Read {
+		places = append(places, placeView{Text: "Signals", Link: "/"})
+	}
+	if u != nil && u.ReadStreams {
+		places = append(places, placeView{Text: "Streams", Link: "/streams"})
+	}
+	if u != nil && u.Read {
+		places = append(places, placeView{Text: "Orders", Link: "/orders"})
+	}
+	if len(places) < 2 {
+		places = nil
+	}
+	return frame{Places: places, Title: title, Name: c.c.Name, Dev: c.c.Dev, User: u, Style: stylePath, Icon: iconPath}
 }
 
 type messageView struct {

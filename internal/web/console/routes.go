@@ -32,15 +32,20 @@ func build(cfg Config) *Console {
 	c := &Console{c: cfg, sessions: newSessions(cfg.Now)}
 	m := http.NewServeMux()
 	for _, p := range []struct {
-		path string
-		page func(*Console, http.ResponseWriter, *visit) error
+		path  string
+		needs scope
+		page  func(*Console, http.ResponseWriter, *visit) error
 	}{
-		{"GET /{$}", (*Console).pageSignalList},
-		{"GET /signals", (*Console).pageSignalList},
-		{"GET /signals/{id}", (*Console).pageSignalShow},
-		{"GET /receipts/{id}", (*Console).pageReceiptShow},
+		{"GET /{$}", readSignals, (*Console).pageSignalList},
+		{"GET /signals", readSignals, (*Console).pageSignalList},
+		{"GET /signals/{id}", readSignals, (*Console).pageSignalShow},
+		{"GET /receipts/{id}", readSignals, (*Console).pageReceiptShow},
+		{"GET /streams", readStreams, (*Console).pageStreamList},
+		{"GET /streams/{id}", readStreams, (*Console).pageStreamShow},
+		{"GET /orders", readSignals, (*Console).pageOrderList},
+		{"GET /orders/{ref}", readSignals, (*Console).pageOrderShow},
 	} {
-		m.HandleFunc(p.path, func(w http.ResponseWriter, r *http.Request) { c.page(w, r, p.page) })
+		m.HandleFunc(p.path, func(w http.ResponseWriter, r *http.Request) { c.page(w, r, p.needs, p.page) })
 	}
 	m.HandleFunc("GET /sign-in", c.signInForm)
 	m.HandleFunc("POST /sign-in", c.signIn)
@@ -87,6 +92,17 @@ func knownHost(host string, hosts []string) bool {
 	return err == nil && a.IsLoopback()
 }
 
+// scope is what a page asks of who looks at it.
+type scope struct {
+	name, what string
+	has        func(*User) bool
+}
+
+var (
+	readSignals = scope{"signals.read", "signals", func(u *User) bool { return u.Read }}
+	readStreams = scope{"resources.read", "streams", func(u *User) bool { return u.ReadStreams }}
+)
+
 // visit is a request of somebody who is signed in.
 type visit struct {
 	*http.Request
@@ -94,7 +110,7 @@ type visit struct {
 }
 
 // page lets a page load and render, for who is signed in; errors become pages too.
-func (c *Console) page(w http.ResponseWriter, r *http.Request, do func(*Console, http.ResponseWriter, *visit) error) {
+func (c *Console) page(w http.ResponseWriter, r *http.Request, needs scope, do func(*Console, http.ResponseWriter, *visit) error) {
 	w.Header().Set("Cache-Control", "no-store")
 	user, err := c.user(r)
 	switch {
@@ -105,9 +121,9 @@ func (c *Console) page(w http.ResponseWriter, r *http.Request, do func(*Console,
 		}
 		http.Redirect(w, r, target, http.StatusSeeOther)
 		return
-	case err == nil && !user.Read:
+	case err == nil && !needs.has(&user):
 		c.render(w, http.StatusForbidden, "message", messageView{frame: c.frame("Not allowed", &user),
-			Heading: "This token may not read signals", Text: "Sign in with one that has the scope signals.read."})
+			Heading: "This token may not read " + needs.what, Text: "Sign in with one that has the scope " + needs.name + "."})
 		return
 	case err == nil:
 		err = do(c, w, &visit{r, user})
@@ -118,6 +134,11 @@ func (c *Console) page(w http.ResponseWriter, r *http.Request, do func(*Console,
 	if hub.CodeOf(err) == hub.NotFound {
 		c.render(w, http.StatusNotFound, "message", messageView{frame: c.frame("Not found", &user),
 			Heading: "It is not here", Text: "Nothing with this id is kept.", Link: "/", LinkText: "Go to the signals"})
+		return
+	}
+	if hub.CodeOf(err) == hub.Unavailable {
+		c.render(w, http.StatusServiceUnavailable, "message", messageView{frame: c.frame("Not now", &user),
+			Heading: "Nothing can be said about this now", Text: "It is about to start, or it is not switched on.", Link: r.URL.RequestURI(), LinkText: "Try again"})
 		return
 	}
 	ref := hub.NewID("ref", c.c.Now())
