@@ -243,7 +243,7 @@ func TestDocsNamesTests(t *testing.T) {
 // Metrics, flags and paths that pages name in passing are there.
 func TestDocsNames(t *testing.T) {
 	t.Parallel()
-	metrics := read(t, "internal/telemetry/metrics.go")
+	metrics := read(t, "internal/telemetry/metrics.go") + read(t, "internal/telemetry/streams.go")
 	document := read(t, "internal/web/api/openapi.json")
 	var commands strings.Builder
 	files, err := filepath.Glob(filepath.Join(repo, "internal/cli/*.go"))
@@ -262,7 +262,10 @@ func TestDocsNames(t *testing.T) {
 		name *regexp.Regexp
 		has  func(string) bool
 	}{
-		{"metric", regexp.MustCompile("`(countersign_[a-z_]+)"), func(n string) bool { return strings.Contains(metrics, `"`+n+`"`) }},
+		{"metric", regexp.MustCompile("`(countersign_[a-z_]+)"), func(n string) bool {
+			of, stream := strings.CutPrefix(n, "countersign_stream_")
+			return strings.Contains(metrics, `"`+n+`"`) || stream && strings.Contains(metrics, `desc("`+of+`"`)
+		}},
 		{"flag", regexp.MustCompile("`--([a-z][a-z-]*)"), func(n string) bool { return strings.Contains(commands.String(), `"`+n+`"`) }},
 		{"path", regexp.MustCompile("`(?:GET |POST )?/api/v1(/[a-z./-]+)`"), func(n string) bool {
 			return strings.Contains(document, `"`+n+`"`) || strings.Contains(document, `"/api/v1`+n+`"`)

@@ -99,6 +99,33 @@ func TestDocsTransmitter(t *testing.T) {
 	}
 }
 
+// The commands of oauth.md, at one hub.
+func TestDocsOAuth(t *testing.T) {
+	t.Parallel()
+	w := newWalk(t, nil)
+	_, port, _ := strings.Cut(w.public, ":")
+	w.swap = strings.NewReplacer("https://localhost:8443", "https://localhost:"+port)
+	w.serve("docs/oauth.md", "countersign serve --dev")
+	list, _ := blocks(t, "docs/oauth.md")
+	ran := false // the block before this one
+	for _, b := range list {
+		switch m := fileNote.FindStringSubmatch(b.note); {
+		case m != nil:
+			w.file(m[1], b.text)
+		case b.note == "test: run":
+			w.do(b)
+			ran = true
+			continue
+		case b.lang == "text" && ran:
+			w.do(b)
+		}
+		ran = false
+	}
+	if w.checked < 3 {
+		t.Errorf("only %d outputs were compared", w.checked)
+	}
+}
+
 // walk is one reader who types what a page says.
 type walk struct {
 	t       *testing.T

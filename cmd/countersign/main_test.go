@@ -45,6 +45,8 @@ func TestScenarios(t *testing.T) {
 					return err
 				}
 				e.Setenv(name, l.Addr().String())
+				_, port, _ := net.SplitHostPort(l.Addr().String())
+				e.Setenv(name+"PORT", port)
 				l.Close()
 			}
 			return nil

@@ -200,7 +200,11 @@ func (d *doctor) answers(ctx context.Context) bool {
 	var v struct{ Version string }
 	date, err := d.cl.plainGet(ctx, "/api/v1/version", &v)
 	if err != nil {
-		d.add("hub", checkFail, err.Error(), hint(err))
+		fix := hint(err)
+		if fix == "" {
+			fix = "is it running? countersign serve"
+		}
+		d.add("hub", checkFail, err.Error(), fix)
 		return false
 	}
 	d.add("hub", checkOK, "countersign "+v.Version+" at "+d.cl.base, "")

@@ -70,8 +70,9 @@ func (a *App) keyRetire() *cobra.Command {
 	var req api.RetireRequest
 	var yes bool
 	c := &cobra.Command{Use: "retire KID", Short: "End a signing key, at once where it is compromised", Args: exact(1),
-		Long: "Retire ends a key: it signs nothing new and is published until nothing waits under it. With --compromised nothing more is\n" +
-			"signed with it at all: what waits is signed anew with another key, and the key is no longer published.",
+		Long: "Retire ends a key that another one has replaced, once nothing waits under it; without it that happens by itself after a\n" +
+			"week. With --compromised a key of any state is out of the published set at once, another one signs, and what waits\n" +
+			"under it is made anew.",
 		ValidArgsFunction: a.names("/keys", 1, "kid"),
 		RunE: func(c *cobra.Command, args []string) error {
 			cl, err := a.client()
