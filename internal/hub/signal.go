@@ -46,6 +46,7 @@ type Order struct {
 	Endpoint        string `json:"endpoint"`
 	CompleteBy      int64  `json:"complete_by,omitempty"`
 	NotAfter        int64  `json:"not_after,omitempty"`
+	Withdrawn       Micros `json:"withdrawn_at,omitempty"` // when its sender took it back; 0: it stands
 	// Where the answer stands.
 	LastSeq  int    `json:"last_seq"`
 	LastHash string `json:"last_hash,omitempty"`

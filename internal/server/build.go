@@ -77,9 +77,12 @@ func (s *Server) build() {
 			return nil, hub.Errorf(hub.NotFound, "there is no app %s", name)
 		},
 		Protected: s.protected,
-		Changed:   func(a *hub.Action) { s.metrics.Action(string(a.State)) },
-		Tried:     s.metrics.Attempt,
-		Poke:      func() { s.belt.Poke() },
+		Withdrawn: func(sig *hub.Signal) bool {
+			return sig.Order != nil && (sig.Order.Withdrawn != 0 || s.withdrawn.has(sig.Seq))
+		},
+		Changed: func(a *hub.Action) { s.metrics.Action(string(a.State)) },
+		Tried:   s.metrics.Attempt,
+		Poke:    func() { s.belt.Poke() },
 	})
 	s.door = ingest.New(ingest.Config{Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal,
 		Find: s.receiver,
@@ -87,6 +90,10 @@ func (s *Server) build() {
 			if job != nil {
 				s.belt.Take(flow.Work{Job: *job, Item: sig})
 			}
+		},
+		Withdrawn: func(signalSeq int64) {
+			s.withdrawn.add(signalSeq)
+			s.belt.Poke()
 		},
 		Again: func(job *hub.Job) { s.belt.Take(flow.Work{Job: *job}) },
 		Transmitter: func(tenant string) ingest.Transmitter {

@@ -91,7 +91,7 @@ func (s *Server) whyUnresolved(ctx context.Context, sig *hub.Signal) (string, er
 }
 
 // orderOf reads a signal's directive for the decision; nil where there is none, or where the whole order is
-// refused by receipt and only the event counts.
+// refused by receipt or was taken back, and only the event counts.
 func orderOf(sig *hub.Signal) (*decide.Order, *receipt.Directive, error) {
 	if sig.Order == nil {
 		return nil, nil, nil
@@ -108,7 +108,7 @@ func orderOf(sig *hub.Signal) (*decide.Order, *receipt.Directive, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if sig.Order.Refused != "" {
+	if sig.Order.Refused != "" || sig.Order.Withdrawn != 0 {
 		return nil, d, nil
 	}
 	return decide.OrderOf(d), d, nil

@@ -97,6 +97,8 @@ type Server struct {
 	next    sync.Map                                                                              // by tenant: the *view being swapped in
 	spawn   atomic.Pointer[func(name string, run func(context.Context) error) context.CancelFunc] // nil before Run
 
+	withdrawn lately // orders that were taken back while their work may be in memory
+
 	keysMu  sync.Mutex
 	remote  map[string]*set.RemoteKeys
 	started func(ctx context.Context) error

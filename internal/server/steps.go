@@ -13,6 +13,7 @@ import (
 	"countersign/internal/flow/enroll"
 	"countersign/internal/flow/ingest"
 	"countersign/internal/hub"
+	"countersign/internal/sight"
 	"countersign/internal/web/api"
 	"countersign/internal/web/console"
 	"countersign/internal/web/ssf"
@@ -88,10 +89,13 @@ func (s *Server) act(ctx context.Context, w *flow.Work) (time.Duration, error) {
 	if s.tracer == nil {
 		return s.worker.Do(ctx, &w.Job, it)
 	}
-	sig, a := it.Signal, it.Action
-	ctx, span := s.tracer.Start(s.tracer.Of(ctx, sig.Tenant, sig.ID, sig.TXN), "act", "txn", sig.TXN, "countersign.signal", sig.ID, "countersign.tenant", sig.Tenant,
+	a := it.Action
+	ctx, span := s.tracer.Start(s.tracer.Of(ctx, a.Tenant, a.SignalID), "act", "countersign.signal", a.SignalID, "countersign.tenant", a.Tenant,
 		"countersign.action", a.ID, "countersign.action_name", a.Name, "countersign.app", a.App)
 	again, err := s.worker.Do(ctx, &w.Job, it)
+	if it.Signal != nil { // read by then
+		span.Set("txn", it.Signal.TXN)
+	}
 	span.Set("countersign.state", string(a.State))
 	span.End(err)
 	return again, err
@@ -246,13 +250,19 @@ func (s *Server) doors() (outside, admin http.Handler) {
 		KeyRing: keyRing{s}, Issuer: s.issuerOf, Probe: s.probe,
 		Hosts: s.cfg.AdminHosts, Tenant: api.DefaultTenant, Version: s.version, Now: s.now, Log: s.log})
 	pages := console.New(console.Config{Store: s.store, Registry: s.registry, Hosts: s.cfg.AdminHosts, Secure: !s.cfg.AdminPlain(), Tenant: api.DefaultTenant,
-		Name: s.cfg.Name, Dev: s.dev, Now: s.now, Log: s.log,
+		Name: s.cfg.Name, Dev: s.dev, Now: s.now, Log: s.log, Show: s.show,
+		Streams: func() (sight.Streams, sight.Outbox) {
+			if t := s.of(api.DefaultTenant); t != nil {
+				return t.streams, s.store.Transmitter(t.name, s.vault)
+			}
+			return nil, nil
+		},
 		SignIn: func(ctx context.Context, token string) (console.User, error) {
 			c, err := api.Authenticate(ctx, s.store, api.DefaultTenant, token, s.now())
 			if err != nil {
 				return console.User{}, err
 			}
-			return console.User{Name: c.Name, Read: c.May(api.ScopeSignalsRead), ReadTokens: c.May(api.ScopeSignalsToken)}, nil
+			return console.User{Name: c.Name, Read: c.May(api.ScopeSignalsRead), ReadTokens: c.May(api.ScopeSignalsToken), ReadStreams: c.May(api.ScopeResourcesRead)}, nil
 		}})
 	return outside, s.metrics.Wrap("admin_listen", s.tracer.Door("admin_listen", split(adminAPI, pages)))
 }

@@ -53,9 +53,11 @@ func withOrder(t *tx, g *hub.Signal) error {
 	}
 	o := g.Order
 	var directive string
-	found, err := t.one(`SELECT directive, receipt_no, refused, receipt_issuer, receipt_audience, endpoint, complete_by, not_after, last_seq, last_hash, stage, outcome
+	var withdrawn int64
+	found, err := t.one(`SELECT directive, receipt_no, refused, receipt_issuer, receipt_audience, endpoint, complete_by, not_after, last_seq, last_hash, stage, outcome, withdrawn
 		FROM received_order WHERE signal = $1`, []any{g.Seq}, &directive, &o.ReceiptNo, &o.Refused, &o.ReceiptIssuer, &o.ReceiptAudience, &o.Endpoint,
-		&o.CompleteBy, &o.NotAfter, &o.LastSeq, &o.LastHash, &o.Stage, &o.Outcome)
+		&o.CompleteBy, &o.NotAfter, &o.LastSeq, &o.LastHash, &o.Stage, &o.Outcome, &withdrawn)
+	o.Withdrawn = hub.Micros(withdrawn)
 	if err != nil {
 		return err
 	}

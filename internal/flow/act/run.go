@@ -33,6 +33,9 @@ func (r *run) step(ctx context.Context) (time.Duration, error) {
 	if p.Sending != nil {
 		r.recover()
 	}
+	if a.Attempts == 0 && a.Ordered && r.Withdrawn(r.it.Signal) {
+		return 0, r.final(ctx, hub.Withdrawn, "", "") // receipts design §6.6: lines not started
+	}
 	if a.Attempts == 0 && a.NotAfter != 0 && r.now() > a.NotAfter {
 		return 0, r.final(ctx, hub.Expired, "", "")
 	}

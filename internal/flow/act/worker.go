@@ -42,6 +42,8 @@ type Config struct {
 	Protected func(ctx context.Context, tenant, app, account string) (bool, error)
 	// Key gives the content address of an action, which is its idempotency key (receipts design §5.3).
 	Key func(sig *hub.Signal, a *hub.Action) string
+	// Withdrawn reports whether the sender of a signal's order took it back. Nil: what the signal says.
+	Withdrawn func(sig *hub.Signal) bool
 	// Next takes jobs that a commit made for us: of further accounts, and the cut of the receipt.
 	Next func(sig *hub.Signal, jobs []hub.Job, added []*hub.Action)
 	// Changed is called after an action's new state is kept. Nil: nothing.
@@ -69,6 +71,9 @@ func New(c Config) *Worker {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Withdrawn == nil {
+		c.Withdrawn = func(sig *hub.Signal) bool { return sig.Order != nil && sig.Order.Withdrawn != 0 }
 	}
 	if c.Next == nil {
 		c.Next = func(*hub.Signal, []hub.Job, []*hub.Action) {}

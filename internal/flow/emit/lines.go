@@ -29,7 +29,9 @@ func (o *Office) lines(ord *receipt.Order, sig *hub.Signal, actions []*hub.Actio
 		at[a] = extra[pos[i]].ID
 	}
 	var out []receipt.Line
-	if sig.Order.Refused != "" {
+	if sig.Order.Withdrawn != 0 && !planned(actions) && sig.State != hub.SignalReceived {
+		out = ended(d, sig, "withdrawn", sig.Order.Withdrawn.Time()) // it was taken back before anything was planned for it
+	} else if sig.Order.Refused != "" {
 		out = receipt.RefusedLines(d, sig.Order.Refused, sig.Received.Seconds())
 	} else {
 		for _, oa := range d.Actions {
@@ -37,6 +39,16 @@ func (o *Office) lines(ord *receipt.Order, sig *hub.Signal, actions []*hub.Actio
 		}
 	}
 	return append(out, extra...)
+}
+
+// planned reports whether anything was planned for the order itself.
+func planned(actions []*hub.Action) bool {
+	for _, a := range actions {
+		if a.Ordered {
+			return true
+		}
+	}
+	return false
 }
 
 // ordered prints one ordered action: a line for each target, or one that stands for all.

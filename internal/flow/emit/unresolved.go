@@ -51,6 +51,9 @@ func waits(sig *hub.Signal) bool {
 
 // ending gives the reason code with which an unresolved order ends now, "" while it waits.
 func (o *Office) ending(ctx context.Context, sig *hub.Signal, now time.Time) (string, error) {
+	if waits(sig) && sig.Order.Withdrawn != 0 {
+		return "withdrawn", nil
+	}
 	if !waits(sig) || hub.At(now) < Deadline(sig) {
 		return "", nil
 	}
@@ -60,12 +63,12 @@ func (o *Office) ending(ctx context.Context, sig *hub.Signal, now time.Time) (st
 	return o.Why(ctx, sig)
 }
 
-// ended makes the lines of an order whose subject nobody fitted in time: one for each required action (A28), or
+// ended makes the lines of an order whose subject nobody fitted in time, or that was taken back before: one for each required action (A28), or
 // for each action where none is required (A29).
 func ended(d *receipt.Directive, sig *hub.Signal, reason string, now time.Time) []receipt.Line {
 	lines := receipt.RefusedLines(d, reason, now.Unix())
 	for i := range lines {
-		if reason == "no_such_subject" {
+		if reason == "no_such_subject" || reason == "withdrawn" {
 			lines[i].Status = receipt.Skipped
 		}
 		lines[i].RequestedAt = sig.Received.Seconds()
@@ -79,5 +82,6 @@ var unresolvedTexts = map[string]string{
 	"no_such_subject":   "Nobody known here fitted the subject until the time for it was over.",
 	"ambiguous_subject": "More than one person known here fits the subject, and none was taken for the right one.",
 	"not_authorized":    "This sender has no authority over the subject.",
+	"withdrawn":         "The order was taken back before anybody known here fitted the subject.",
 	"expired":           "Nobody known here fitted the subject until not_after.",
 }

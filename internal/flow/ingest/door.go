@@ -22,6 +22,7 @@ import (
 type Store interface {
 	Keep(ctx context.Context, sig *hub.Signal, fingerprint string, out *transmitter.Outgoing, idem *store.Idempotency) (store.Kept, error)
 	SendAgain(ctx context.Context, signalSeq int64, notSince hub.Micros) (*hub.Job, error)
+	OrderWithdrawn(ctx context.Context, tenant, source, jti, setHash string, at hub.Micros) (signalSeq int64, err error)
 }
 
 // Transmitter is what the API door needs to pass a signal on to our own streams.
@@ -41,6 +42,8 @@ type Config struct {
 	Taken func(sig *hub.Signal, job *hub.Job)
 	// Again gets the claimed job that sends the latest receipt of a repeated order once more.
 	Again func(job *hub.Job)
+	// Withdrawn is told of the signal whose order its sender took back. Nil: nobody.
+	Withdrawn func(signalSeq int64)
 	// Transmitter of a tenant, for do: transmit; nil: the tenant transmits nothing.
 	Transmitter func(tenant string) Transmitter
 	// Issuer is our own name as the tenant's issuer, the iss of signals that come by the API.
@@ -75,6 +78,9 @@ func New(c Config) *Door {
 	if c.Refused == nil {
 		c.Refused = func(string) {}
 	}
+	if c.Withdrawn == nil {
+		c.Withdrawn = func(int64) {}
+	}
 	if c.Again == nil {
 		c.Again = func(*hub.Job) {}
 	}
@@ -108,7 +114,11 @@ func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error 
 	sig := &hub.Signal{ID: hub.NewID(hub.PrefixSignal, now), Tenant: s.Tenant, Source: s.Name, Door: "push",
 		Issuer: c.Issuer, JTI: c.ID, IssuedAt: c.IssuedAt, TXN: c.TXN, EventType: v.Event.Type, SubID: c.SubID, Event: v.Event.Payload,
 		SetHash: v.Token.Address(), Token: v.Token.Compact(), Received: hub.At(now), State: hub.SignalReceived}
-	if err := d.order(s, v, sig); err != nil {
+	if s.Receipts != nil && s.Receipts.Vocabulary.Withdrawn != "" && v.Event.Type == s.Receipts.Vocabulary.Withdrawn {
+		if err := d.withdrawn(ctx, s, sig); err != nil {
+			return err
+		}
+	} else if err := d.order(s, v, sig); err != nil {
 		return err
 	}
 	same := sig.SetHash // with a directive: the same content address
