@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"countersign/internal/req"
+	"countersign/ssftest"
 	"countersign/stream"
 	"countersign/transmitter"
 )
@@ -332,4 +333,38 @@ func TestDefaultSignerIsByStream(t *testing.T) {
 	if r := do(x, call{method: "POST", path: "/t/blue/ssf/streams", token: "ps", body: createBody("https://r.example/in")}); r.StatusCode != 503 {
 		t.Errorf("an algorithm without a key: %d", r.StatusCode)
 	}
+}
+
+// A credential and an address that were changed are used by the very next try, also of SETs that wait already.
+func TestChangedDeliveryIsUsedAtOnce(t *testing.T) {
+	old, next := ssftest.NewReceiver(t), ssftest.NewReceiver(t)
+	old.Always(ssftest.Answer{Status: 401})
+	next.Always(ssftest.Answer{Status: 202})
+	store := new(transmitter.Memory)
+	cfg := newConfig(store)
+	cfg.Transport = byHost{old.URL: old.Transport(), next.URL: next.Transport()}
+	x := newTransmitter(t, cfg)
+	running(t, x)
+	id := create(t, x, "token-a", createBody(old.URL))
+	sendN(t, x, 3)
+	old.Wait(t, 1)
+	old.Always(ssftest.Answer{Status: 503})
+	patch := func(to, header string) {
+		if r := do(x, call{method: "PATCH", path: "/t/blue/ssf/streams", token: "token-a",
+			body: `{"stream_id":"` + id + `","delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"` + to + `","authorization_header":"` + header + `"}}`}); r.StatusCode != 200 {
+			t.Fatal(r.StatusCode)
+		}
+	}
+	patch(old.URL, "Bearer second")
+	eventually(t, "the new credential", func() bool {
+		pushes := old.Pushes()
+		return pushes[len(pushes)-1].Header.Get("Authorization") == "Bearer second"
+	})
+	patch(next.URL, "Bearer third")
+	for _, push := range next.Wait(t, 3) {
+		if push.Header.Get("Authorization") != "Bearer third" {
+			t.Errorf("%q", push.Header.Get("Authorization"))
+		}
+	}
+	req.Covers(t, "TX-71", "TX-163")
 }
