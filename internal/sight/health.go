@@ -33,10 +33,10 @@ func health(i *StreamInfo, now hub.Micros) (word, why, step string) {
 		return "waiting", waits + " to be polled", pollStep(i, now)
 	case i.Waiting > 0 && i.Oldest != 0 && now-i.Oldest > Late:
 		return "waiting", waits, "countersign doctor stream " + ref
+	case i.Dead > 0 && len(i.Warnings) <= 1:
+		return "warning", Count(i.Dead, "SET was set aside", "SETs were set aside"), "countersign delivery list --outcome dead --stream " + ref
 	case len(i.Warnings) > 0:
 		return "warning", i.Warnings[0], "countersign doctor stream " + ref
-	case i.Dead > 0:
-		return "ok", Count(i.Dead, "SET was set aside", "SETs were set aside"), "countersign delivery list --outcome dead --stream " + ref
 	}
 	return "ok", "", ""
 }

@@ -16,6 +16,7 @@ type Streams interface {
 
 // Outbox is what is read of a tenant's transmitter.Store.
 type Outbox interface {
+	Stream(ctx context.Context, receiver, id string) (*transmitter.Stream, error)
 	Next(ctx context.Context, stream, after int64, n int) ([]transmitter.Item, error)
 	Dead(ctx context.Context, stream int64, n int) ([]transmitter.DeadLetter, error)
 	Deliveries(ctx context.Context, which transmitter.DeliveryFilter) ([]transmitter.Delivery, error)

@@ -2,6 +2,7 @@ package sight
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"countersign/internal/hub"
@@ -24,6 +25,13 @@ const (
 // StoryOf adds to a stream what happened on it lately.
 func StoryOf(ctx context.Context, v *transmitter.StreamView, box Outbox, now hub.Micros) (*StreamStory, error) {
 	s := &StreamStory{StreamInfo: InfoOf(v, now), DeadBy: []ReasonCount{}, Recent: []Delivery{}, Skips: []Delivery{}}
+	if s.Delivery.Method == "push" {
+		full, err := box.Stream(ctx, v.Stream.Receiver, v.Stream.ID) // the view has no credential
+		if err != nil && !errors.Is(err, transmitter.ErrNotFound) {
+			return nil, err
+		}
+		s.Delivery.Authorization = err == nil && full.Authorization != ""
+	}
 	names := map[string]*transmitter.Stream{v.Stream.ID: &v.Stream}
 	if v.Counts.Dead > 0 {
 		dead, err := box.Dead(ctx, v.Stream.Key, storyDead)

@@ -48,6 +48,7 @@ type StreamInfo struct {
 	Dead     int64      `json:"dead"`
 	Entries  int64      `json:"subjects"` // entries of its subject list
 	InFlight int        `json:"in_flight"`
+	Held     int        `json:"held"`   // SETs that fail again and again while others are taken
 	Parked   int        `json:"parked"` // polls that are held open
 	Last     *Answer    `json:"last,omitempty"`
 	Trouble  *Trouble   `json:"trouble,omitempty"`
@@ -67,7 +68,7 @@ func (i *StreamInfo) Key() int64 { return i.key }
 type StreamDelivery struct {
 	Method        string `json:"method"` // push | poll
 	Endpoint      string `json:"endpoint,omitempty"`
-	Authorization bool   `json:"authorization"` // a header value is set; it is never shown
+	Authorization bool   `json:"authorization,omitempty"` // in the story of one stream: a header value is set; it is never shown
 }
 
 // Answer is the latest answer of a receiver.
@@ -107,7 +108,7 @@ func InfoOf(v *transmitter.StreamView, now hub.Micros) StreamInfo {
 		Subjects: s.DefaultSubjects, Receipts: s.ReceiptIssuer != "", Issuer: s.ReceiptIssuer, Shape: s.Shape,
 		MinVerify: s.MinVerification, Inactivity: s.InactivityTimeout, Active: hub.Micros(s.Active), Created: hub.Micros(s.Created), Updated: hub.Micros(s.Updated),
 		Waiting: v.Counts.Waiting, Oldest: hub.Micros(v.Counts.Oldest), Sent: v.Counts.Delivered, Dead: v.Counts.Dead, Entries: v.Counts.Subjects,
-		InFlight: v.InFlight, Parked: v.Parked, Next: hub.Micros(v.Next), P50: millis(v.P50), P99: millis(v.P99), Here: v.Here, Warnings: emptyNotNull(v.Warnings)}
+		InFlight: v.InFlight, Held: v.Held, Parked: v.Parked, Next: hub.Micros(v.Next), P50: millis(v.P50), P99: millis(v.P99), Here: v.Here, Warnings: emptyNotNull(v.Warnings)}
 	if i.Subjects == "" {
 		i.Subjects = stream.DefaultAll
 	}
@@ -152,8 +153,9 @@ func MissingStream(res *hub.Resource, problem string) StreamInfo {
 	var spec hub.Stream
 	json.Unmarshal(res.Spec, &spec) // what cannot be read stays empty
 	i := StreamInfo{Name: res.Name, Set: res.Set, Client: spec.Client, Description: spec.Description, Status: Missing, Health: Missing, Why: problem,
-		Step: "change the document and apply it again", Delivery: StreamDelivery{Method: "push", Endpoint: Mask(spec.Deliver.To), Authorization: spec.Deliver.AuthorizationHeader != nil},
+		Step: "change the document and apply it again", Delivery: StreamDelivery{Method: "push", Endpoint: Mask(spec.Deliver.To)},
 		Audience: []string{}, Delivered: []string{}, Subjects: spec.Subjects, Created: res.Created, Updated: res.Updated, Warnings: []string{}}
+	i.Delivery.Authorization = spec.Deliver.AuthorizationHeader != nil
 	if spec.Deliver.Poll {
 		i.Delivery = StreamDelivery{Method: "poll"}
 	}
@@ -167,7 +169,7 @@ func MissingStream(res *hub.Resource, problem string) StreamInfo {
 }
 
 func deliveryOf(s *transmitter.Stream) StreamDelivery {
-	d := StreamDelivery{Method: "push", Endpoint: Mask(s.Endpoint), Authorization: s.Authorization != ""}
+	d := StreamDelivery{Method: "push", Endpoint: Mask(s.Endpoint)}
 	if s.Method != stream.PushMethod {
 		d.Method = "poll"
 	}

@@ -165,6 +165,15 @@ func (w *wire) Next(_ context.Context, stream, after int64, n int) ([]transmitte
 	return out, w.broken
 }
 
+func (w *wire) Stream(_ context.Context, _, id string) (*transmitter.Stream, error) {
+	if v := w.at(id); v != nil {
+		full := v.Stream
+		full.Authorization = secret
+		return &full, nil
+	}
+	return nil, transmitter.ErrNotFound
+}
+
 func (w *wire) Dead(_ context.Context, stream int64, n int) ([]transmitter.DeadLetter, error) {
 	l := w.dead[stream]
 	return l[:min(n, len(l))], w.broken
@@ -203,7 +212,7 @@ func (b *bench) furnish(signer *set.Signer) *wire {
 	w := &wire{used: map[string]int64{"k1": 2}, skip: map[string]string{}, silent: map[string]bool{}}
 	w.views = []transmitter.StreamView{
 		{Stream: transmitter.Stream{Key: 3, ID: pushID, Receiver: "receiver", Name: "crm", Audience: []string{"https://crm.example.test"}, Requested: []string{revoked}, Delivered: []string{revoked},
-			Method: stream.PushMethod, Endpoint: "https://crm.example.test/events?key=" + hushed, Authorization: secret, Status: transmitter.Enabled, ReceiptIssuer: "https://crm.example.test", Created: now - 1e6, Updated: now - 1e6,
+			Method: stream.PushMethod, Endpoint: "https://crm.example.test/events?key=" + hushed, Status: transmitter.Enabled, ReceiptIssuer: "https://crm.example.test", Created: now - 1e6, Updated: now - 1e6,
 			Trouble: transmitter.Trouble{Fails: 3, Next: now + 5e6, Since: now - 90e6, Reason: "503 from the receiver"}},
 			Counts: transmitter.Counts{Waiting: 3, Delivered: 40, Dead: 2, Oldest: now - 90e6}, Last: transmitter.LastAnswer{At: now - 5e6, Status: 503, Reason: "503 from the receiver"}, Next: now + 5e6, P50: 4 * time.Millisecond, P99: 90 * time.Millisecond, Here: true},
 		{Stream: transmitter.Stream{Key: 5, ID: pollID, Receiver: "other-receiver", Audience: []string{"https://hub.example.test/streams/5"}, Delivered: []string{revoked}, Method: stream.PollMethod,

@@ -33,7 +33,7 @@ func TestSecretsOfStreamsAreNotShown(t *testing.T) {
 	}
 	var s StreamStory
 	b.decode(b.get("/streams/crm", b.operator), &s)
-	if s.Delivery != (StreamDelivery{Method: "push", Endpoint: "https://crm.example.test/events?…", Authorization: true}) {
+	if s.Delivery.Method != "push" || s.Delivery.Endpoint != "https://crm.example.test/events?…" || !s.Delivery.Authorization {
 		t.Errorf("%+v", s.Delivery)
 	}
 	for in, out := range map[string]string{"": "", "https://u:p@h.example/x#f": "https://h.example/x?…", "https://h.example/x": "https://h.example/x", "::": "(an address that cannot be read)", "https://h.example?": "https://h.example?…"} {
@@ -135,7 +135,7 @@ func TestStreamHealth(t *testing.T) {
 			v.Counts = transmitter.Counts{Waiting: 2, Oldest: transmitter.Micros(now)}
 		}, "ok", "", ""},
 		"warned": {func(v *transmitter.StreamView) { v.Warnings = []string{"delivers nothing"} }, "warning", "delivers nothing", "doctor"},
-		"dead":   {func(v *transmitter.StreamView) { v.Counts.Dead = 1 }, "ok", "1 SET was set aside", "--outcome dead"},
+		"dead":   {func(v *transmitter.StreamView) { v.Counts.Dead = 1 }, "warning", "1 SET was set aside", "--outcome dead"},
 	} {
 		i := on(c.change)
 		if i.Health != c.health || !strings.Contains(i.Why, c.why) || !strings.Contains(i.Step, c.steps) || c.why == "" && i.Why != "" {

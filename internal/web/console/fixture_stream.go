@@ -71,6 +71,15 @@ func (o *out) Next(_ context.Context, stream, after int64, n int) ([]transmitter
 	return all, nil
 }
 
+// Stream gives one with its credential.
+func (o *out) Stream(ctx context.Context, _, id string) (*transmitter.Stream, error) {
+	v, err := o.View(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &v.Stream, nil
+}
+
 // Dead gives what was set aside on a stream.
 func (o *out) Dead(_ context.Context, stream int64, n int) ([]transmitter.DeadLetter, error) {
 	l := o.dead[stream]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"countersign/internal/hub"
@@ -93,8 +94,9 @@ func (c *Console) streamShow(u *User, s *sight.StreamStory) streamShowView {
 	}
 	v.frame = c.frame(v.Title, u).at("streams")
 	now := c.c.Now()
-	for _, w := range s.Warnings {
-		if clean(w) != v.Why {
+	for i, w := range s.Warnings {
+		// What stands in the health already is not said again.
+		if s.Health == "warning" && i > 0 || s.Health != "warning" && strings.HasPrefix(w, "delivers nothing: ") {
 			v.Warnings = append(v.Warnings, clean(w))
 		}
 	}
@@ -193,6 +195,9 @@ func (v *streamShowView) answer(s *sight.StreamStory, now time.Time) {
 	}
 	if s.InFlight > 0 {
 		add("in flight", itoa(s.InFlight))
+	}
+	if s.Held > 0 {
+		add("held back", itoa(s.Held)+" that fail while others are taken")
 	}
 	if s.Parked > 0 {
 		add("open polls", itoa(s.Parked))
