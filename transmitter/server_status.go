@@ -68,6 +68,13 @@ func (s *Server) setStatus(w http.ResponseWriter, r *http.Request) {
 		s.setSubjectStatus(w, r, st, want.Status, data)
 		return
 	}
+	if want.Status == Enabled && st.Status != Enabled && st.Method == stream.PushMethod {
+		// Where a receiver may be pushed to can have become less since its stream was made.
+		if err := s.checkURL(r.Context(), c, "delivery.endpoint_url", st.Endpoint); err != nil {
+			s.failed(w, r, err)
+			return
+		}
+	}
 	st, err = s.cfg.Store.UpdateStream(r.Context(), c.Receiver, st.ID, func(st *Stream) error {
 		st.Status, st.Reason, st.Updated = want.Status, cut(want.Reason, maxReason), At(s.cfg.Now())
 		return nil

@@ -368,3 +368,12 @@ func (w *world) streamReady() {
 	}
 	w.eventually("the receive door knows the agreement", func() bool { return w.srv.home().view.Load().sources["idp"].in.Receipts != nil })
 }
+
+func readAll(r *http.Request) string {
+	b, _ := io.ReadAll(r.Body)
+	return string(b)
+}
+
+func tlsOf(c tls.Certificate) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS12}
+}
