@@ -336,3 +336,75 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// event_timestamp is when it happened, in every CAEP type, and is read and written as seconds.
+func TestEventTimestampOfEachType(t *testing.T) {
+	required := map[string]string{
+		"caep/session-revoked": "", "caep/session-established": "", "caep/session-presented": "",
+		"caep/token-claims-change": `"claims":{"a":1},`, "caep/credential-change": `"credential_type":"pin","change_type":"create",`,
+		"caep/assurance-level-change":   `"namespace":"n","current_level":"l",`,
+		"caep/device-compliance-change": `"previous_status":"compliant","current_status":"not-compliant",`,
+		"caep/risk-level-change":        `"principal":"USER","current_level":"LOW",`,
+	}
+	for name, members := range required {
+		uri := resolve(t, name).URI
+		p, err := standard().Decode(uri, json.RawMessage(`{`+members+`"event_timestamp":1615304991}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := p.(json.Marshaler).MarshalJSON()
+		var back struct {
+			At int64 `json:"event_timestamp"`
+		}
+		if err != nil || json.Unmarshal(out, &back) != nil || back.At != 1615304991 {
+			t.Errorf("%s becomes %s, %v", name, out, err)
+		}
+		for _, bad := range []string{`"1615304991"`, `true`, `{}`} {
+			if _, err := standard().Decode(uri, json.RawMessage(`{`+members+`"event_timestamp":`+bad+`}`)); !errors.Is(err, event.ErrInvalid) {
+				t.Errorf("%s takes %s: %v", name, bad, err)
+			}
+		}
+	}
+	req.Covers(t, "EV-17", "EV-20", "EV-28", "EV-34", "EV-38", "EV-45", "EV-54")
+}
+
+// What is taken from others and not sent by us.
+func TestStricterOnSending(t *testing.T) {
+	for _, test := range []struct{ typ, payload, want, covers string }{
+		{"caep/device-compliance-change", `{"previous_status":"unmanaged","current_status":"compliant"}`, "previous_status", "EV-39"},
+		{"caep/device-compliance-change", `{"previous_status":"compliant","current_status":"unknown"}`, "current_status", "EV-39"},
+		{"caep/device-compliance-change", `{"previous_status":"compliant","current_status":"not-compliant"}`, "", "EV-39"},
+		{"scim/prov:put:notice", `{"attributes":["name.familyName","emails[type eq \"work\"].value","urn:ietf:params:scim:schemas:core:2.0:User:name","urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.$ref"]}`, "", "EV-84"},
+		{"scim/prov:put:notice", `{"attributes":["name.familyName","1st"]}`, "attributes", "EV-84"},
+		{"scim/prov:patch:notice", `{"attributes":["emails[type eq \"work\""]}`, "attributes", "EV-84"},
+		{"scim/prov:create:notice", `{"attributes":["a b"]}`, "attributes", "EV-84"},
+		{"scim/prov:create:notice", `{"attributes":["a.b.c"]}`, "attributes", "EV-84"},
+	} {
+		p, err := standard().Decode(resolve(t, test.typ).URI, json.RawMessage(test.payload))
+		if err != nil {
+			t.Errorf("%s %s is not taken: %v", test.typ, test.payload, err)
+			continue
+		}
+		err = p.(event.Strict).ValidateSent()
+		if (err == nil) != (test.want == "") || err != nil && (!errors.Is(err, event.ErrInvalid) || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("sending %s: %v", test.payload, err)
+		}
+		req.Covers(t, test.covers)
+	}
+}
+
+// The types whose subject has a format of its own.
+func TestSubjectsOfTypes(t *testing.T) {
+	for _, row := range standard().Types() {
+		var want []string
+		switch {
+		case row.Name == "risc/identifier-changed" || row.Name == "risc/identifier-recycled":
+			want = []string{"email", "phone_number"}
+		case strings.HasPrefix(row.Name, "scim/"):
+			want = []string{"scim"}
+		}
+		if diff := cmp.Diff(want, row.Subjects); diff != "" {
+			t.Errorf("%s:\n%s", row.Name, diff)
+		}
+	}
+}

@@ -19,6 +19,13 @@ type Payload interface {
 	Validate() error
 }
 
+// Strict is a payload of which more is taken than may be sent. ValidateSent reports the first rule that an event of ours
+// would break; it passed Validate.
+type Strict interface {
+	Payload
+	ValidateSent() error
+}
+
 // Type is one row of a vocabulary.
 type Type struct {
 	URI         string         // the event type, an opaque and case-sensitive string
@@ -30,6 +37,7 @@ type Type struct {
 	New         func() Payload // an empty payload to decode into; nil: payloads are Raw
 	Members     []string       // the members the type defines
 	Open        bool           // senders use further members; a rule may name members that Members lacks
+	Subjects    []string       // formats that the subject of an event that is sent has to have; nil: any
 }
 
 // Registry finds event types. It is read-only once made and may be used by many goroutines.

@@ -55,6 +55,7 @@ type Identifier struct {
 	aliases   []Identifier
 	addresses []string // ip-addresses
 	older     bool     // given in the form of an older draft
+	loose     bool     // has members that its format does not describe
 }
 
 type field struct{ name, value string }
@@ -74,12 +75,61 @@ func (i Identifier) Format() string { return i.format }
 func (i Identifier) Raw() json.RawMessage { return i.raw }
 
 // Emit is the identifier as it may be sent to an SSF 1.0 receiver: Raw, or Canonical where Raw has the form
-// of an older draft (SUB-26).
+// of an older draft (SUB-26); in both without members that the format does not describe (SUB-3).
 func (i Identifier) Emit() json.RawMessage {
-	if i.older {
+	switch {
+	case i.loose:
+		return i.strict()
+	case i.older:
 		return json.RawMessage(i.canonical)
 	}
 	return i.raw
+}
+
+// described lists the members of the formats that describe all they have. A SCIM subject may carry more attributes, and the
+// members of a format agreed between parties are theirs.
+var described = map[string][]string{
+	FormatAccount: {"uri"}, FormatEmail: {"email"}, FormatIssSub: {"iss", "sub"}, FormatOpaque: {"id"}, FormatPhone: {"phone_number"},
+	FormatDID: {"url"}, FormatURI: {"uri"}, FormatJWTID: {"iss", "jti"}, FormatSAML: {"issuer", "assertion_id"},
+	FormatIPAddresses: {"ip-addresses"}, FormatAliases: {"identifiers"},
+}
+
+// strict writes the identifier with the members that its format describes, in the order in which it has them.
+func (i Identifier) strict() json.RawMessage {
+	out := strictjson.AppendString([]byte(`{"format":`), i.format)
+	put := func(name string, value []byte) {
+		out = append(strictjson.AppendString(append(out, ','), name), ':')
+		out = append(out, value...)
+	}
+	switch i.format {
+	case FormatComplex:
+		for _, p := range i.parts {
+			put(p.name, p.id.Emit())
+		}
+	case FormatAliases:
+		list := []byte{'['}
+		for n, a := range i.aliases {
+			if n > 0 {
+				list = append(list, ',')
+			}
+			list = append(list, a.Emit()...)
+		}
+		put("identifiers", append(list, ']'))
+	case FormatIPAddresses:
+		list := []byte{'['}
+		for n, a := range i.addresses {
+			if n > 0 {
+				list = append(list, ',')
+			}
+			list = strictjson.AppendString(list, a)
+		}
+		put("ip-addresses", append(list, ']'))
+	default:
+		for _, name := range described[i.format] {
+			put(name, strictjson.AppendString(nil, i.Get(name)))
+		}
+	}
+	return append(out, '}')
 }
 
 // Equal is Identical, with two zero Identifiers equal as well; go-cmp uses it.

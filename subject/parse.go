@@ -10,6 +10,9 @@ import (
 	"countersign/internal/strictjson"
 )
 
+// maxParts bounds the subjects inside one: nobody has more names, and comparing takes their product.
+const maxParts = 2048
+
 // Parse reads a Subject Identifier, simple or complex. Members it does not know are kept and ignored
 // (SSF 1.0 §4.2.3), formats it does not know are taken if they have a name (RFC 9493 §3: proprietary
 // ones). Its error wraps ErrInvalid and names the member at fault, never its value.
@@ -58,6 +61,11 @@ func parse(raw json.RawMessage, complexAllowed bool) (Identifier, error) {
 	if err != nil {
 		return Identifier{}, err
 	}
+	if names := described[id.format]; names != nil {
+		id.loose = id.loose || slices.ContainsFunc(members, func(m strictjson.Member) bool {
+			return m.Name != "format" && !slices.Contains(names, m.Name) && (id.format != FormatPhone || m.Name != "phone")
+		})
+	}
 	if id.canonical, err = canonical(&id, members); err != nil {
 		return Identifier{}, invalid("%w", err)
 	}
@@ -100,10 +108,14 @@ func (i *Identifier) readParts(members []strictjson.Member) error {
 			if slices.Contains(partNames, m.Name) && !isComplex(m.Value) {
 				return invalid("%s: %s", m.Name, strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": "))
 			}
+			i.loose = true
 			continue
 		}
+		if len(i.parts) == maxParts {
+			return invalid("complex subject with more than %d members", maxParts)
+		}
 		i.parts = append(i.parts, part{m.Name, id})
-		i.older = i.older || id.older
+		i.older, i.loose = i.older || id.older, i.loose || id.loose
 	}
 	if len(i.parts) == 0 { // SSF 1.0 §3.3
 		return invalid("complex subject without a member")
@@ -210,6 +222,9 @@ func (i *Identifier) readAliases(members []strictjson.Member) error {
 	if err != nil {
 		return invalid("%s: identifiers is missing, empty or not an array", i.format)
 	}
+	if len(elements) > maxParts {
+		return invalid("%s: more than %d identifiers", i.format, maxParts)
+	}
 	for _, e := range elements {
 		id, err := parse(e, false)
 		if err != nil {
@@ -219,7 +234,7 @@ func (i *Identifier) readAliases(members []strictjson.Member) error {
 			return invalid("%s: aliases inside aliases", i.format)
 		}
 		i.aliases = append(i.aliases, id)
-		i.older = i.older || id.older
+		i.older, i.loose = i.older || id.older, i.loose || id.loose
 	}
 	return nil
 }

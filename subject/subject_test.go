@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -357,18 +358,65 @@ func FuzzParse(f *testing.F) {
 		if !subject.Identical(id, id) || !subject.Match(id, id) {
 			t.Fatalf("%s is not itself", raw)
 		}
-		for _, form := range [][]byte{[]byte(id.Canonical()), id.Emit()} {
-			again, err := subject.Parse(form)
-			if err != nil {
-				t.Fatalf("%s becomes %s: %v", raw, form, err)
-			}
-			if again.Canonical() != id.Canonical() || again.Format() != id.Format() {
-				t.Fatalf("%s becomes %s and then %s", raw, id.Canonical(), again.Canonical())
-			}
+		again, err := subject.Parse([]byte(id.Canonical()))
+		if err != nil || again.Canonical() != id.Canonical() || again.Format() != id.Format() {
+			t.Fatalf("%s becomes %s and then %s: %v", raw, id.Canonical(), again.Canonical(), err)
+		}
+		// What is sent names the same subject, and needs no more change.
+		sent, err := subject.Parse(id.Emit())
+		if err != nil || string(sent.Emit()) != string(id.Emit()) || sent.Format() != id.Format() || !slices.Equal(sent.Parts(), id.Parts()) {
+			t.Fatalf("%s is sent as %s: %v", raw, id.Emit(), err)
 		}
 		id.Email()
 		id.IssSub()
 		id.Session()
 		id.Key()
 	})
+}
+
+// What we send has the members that the format describes and no others, whatever came (SUB-3); Google's subject_type is
+// among those that no new service may use (RISC 1.0 §3.1).
+func TestSentStrictly(t *testing.T) {
+	for raw, want := range map[string]string{
+		`{"format":"email","email":"a@x.example"}`:                                        `{"format":"email","email":"a@x.example"}`,
+		`{"format":"email","note":1,"email":"a@x.example"}`:                               `{"format":"email","email":"a@x.example"}`,
+		`{"subject_type":"iss-sub","format":"iss_sub","sub":"s","iss":"i","email":"a@x"}`: `{"format":"iss_sub","iss":"i","sub":"s"}`,
+		`{"format":"phone","phone":"+31 20 1","x":null}`:                                  `{"format":"phone_number","phone_number":"+31201"}`,
+		`{"format":"complex","user":{"format":"opaque","id":"1","n":2},"x":5,"y":null}`:   `{"format":"complex","user":{"format":"opaque","id":"1"}}`,
+		`{"user":{"format":"jwt-id","iss":"i","jti":"j","n":2}}`:                          `{"format":"complex","user":{"format":"jwt_id","iss":"i","jti":"j"}}`,
+		`{"format":"aliases","identifiers":[{"format":"opaque","id":"1","n":2}],"n":3}`:   `{"format":"aliases","identifiers":[{"format":"opaque","id":"1"}]}`,
+		`{"format":"ip-addresses","ip-addresses":["::1"],"n":1}`:                          `{"format":"ip-addresses","ip-addresses":["::1"]}`,
+		`{"format":"scim","uri":"/Users/1","id":"1","userName":"a"}`:                      `{"format":"scim","uri":"/Users/1","id":"1","userName":"a"}`,
+		`{"format":"https://x.example/own","a":1}`:                                        `{"format":"https://x.example/own","a":1}`,
+	} {
+		id, err := subject.Parse(json.RawMessage(raw))
+		if err != nil {
+			t.Errorf("%s: %v", raw, err)
+			continue
+		}
+		if got := string(id.Emit()); got != want {
+			t.Errorf("%s is sent as %s, want %s", raw, got, want)
+		}
+		if string(id.Raw()) != raw {
+			t.Errorf("%s is no longer what it was", raw)
+		}
+	}
+	req.Covers(t, "SUB-3", "EV-79")
+}
+
+// More names than anybody has are refused before they are compared.
+func TestSubjectsAreBounded(t *testing.T) {
+	one := `{"format":"opaque","id":"1"}`
+	var members []string
+	for i := range 3000 {
+		members = append(members, fmt.Sprintf(`"m%d":%s`, i, one))
+	}
+	for _, raw := range []string{
+		`{"format":"complex",` + strings.Join(members, ",") + `}`,
+		`{"format":"aliases","identifiers":[` + strings.Repeat(one+",", 3000) + one + `]}`,
+	} {
+		if _, err := subject.Parse(json.RawMessage(raw)); !errors.Is(err, subject.ErrInvalid) || !strings.Contains(err.Error(), "more than 2048") {
+			t.Errorf("error is %v", err)
+		}
+	}
 }

@@ -42,7 +42,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	mux.Handle("/.well-known/", t) // discovery
-	mux.Handle("/ssf/", t)         // keys, streams, polls
+	mux.Handle("/jwks.json", t)    // keys
+	mux.Handle("/ssf/", t)         // streams and what belongs to them
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	go t.Run(ctx) // delivery

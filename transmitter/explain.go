@@ -54,7 +54,7 @@ func (t *Transmitter) Explain(ctx context.Context, m Message, id string) (*Expla
 		return x, nil
 	}
 	m.Type = typ.URI
-	sub, err := t.check(&m)
+	sub, err := t.check(&m, typ)
 	if err != nil {
 		return nil, err
 	}

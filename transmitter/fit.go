@@ -186,6 +186,8 @@ func (f *fitting) named(s *Stream) (subject.Identifier, string, error) {
 		return named, "", fmt.Errorf("stream %s: naming: %w", s.ID, err)
 	case reason == "" && named.IsZero():
 		reason = "the receiver has no name for the subject"
+	case reason == "" && !fits(f.typ, named):
+		reason = reasonFormat(f.typ) + ", and the receiver knows another"
 	}
 	return named, reason, nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"countersign/event"
 	"countersign/subject"
 )
 
@@ -23,6 +24,7 @@ type Transmitter struct {
 	ring    atomic.Pointer[keyring]
 	parked  parked
 	refresh sync.Mutex
+	strict  map[string]bool // event types of which more is taken than may be sent
 }
 
 // New checks the configuration and makes a Transmitter. Nothing runs before Run.
@@ -34,7 +36,12 @@ func New(cfg Config) (*Transmitter, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transmitter{cfg: &cfg}
+	t := &Transmitter{cfg: &cfg, strict: map[string]bool{}}
+	for _, typ := range cfg.Registry.Types() {
+		if typ.New != nil {
+			_, t.strict[typ.URI] = typ.New().(event.Strict)
+		}
+	}
 	t.ring.Store(ring)
 	t.Pump = newPump(t)
 	if t.Server, err = newServer(t); err != nil {

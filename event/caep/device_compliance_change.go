@@ -6,6 +6,9 @@ import "countersign/event"
 const (
 	Compliant    = "compliant"
 	NotCompliant = "not-compliant"
+
+	// Proposed for CAEP 1.1: taken as data, never sent, and no other word stands for them.
+	unmanaged, unknown = "unmanaged", "unknown"
 )
 
 // DeviceComplianceChange says that a device began or ceased to keep the rules (CAEP 1.0 §3.5).
@@ -23,14 +26,22 @@ func (e *DeviceComplianceChange) Describe(m *event.Members) {
 	e.Common.describe(m)
 }
 
-// Validate wants both statuses, and only the two words that CAEP 1.0 has.
+// Validate wants both statuses, each one of the two words of CAEP 1.0 or of the two that are proposed for the next.
 func (e *DeviceComplianceChange) Validate() error {
 	return event.First(
 		event.Need("previous_status", e.PreviousStatus),
-		event.OneOf("previous_status", e.PreviousStatus, Compliant, NotCompliant),
+		event.OneOf("previous_status", e.PreviousStatus, Compliant, NotCompliant, unmanaged, unknown),
 		event.Need("current_status", e.CurrentStatus),
-		event.OneOf("current_status", e.CurrentStatus, Compliant, NotCompliant),
+		event.OneOf("current_status", e.CurrentStatus, Compliant, NotCompliant, unmanaged, unknown),
 		e.Common.validate(),
+	)
+}
+
+// ValidateSent wants the words of CAEP 1.0 alone.
+func (e *DeviceComplianceChange) ValidateSent() error {
+	return event.First(
+		event.OneOf("previous_status", e.PreviousStatus, Compliant, NotCompliant),
+		event.OneOf("current_status", e.CurrentStatus, Compliant, NotCompliant),
 	)
 }
 

@@ -27,8 +27,8 @@ func Vocabulary() []event.Type {
 		row(AccountPurgedURI, "account-purged", "Account purged", "2.2", nil),
 		row(AccountDisabledURI, "account-disabled", "Account disabled", "2.3", func() event.Described { return new(AccountDisabled) }),
 		row(AccountEnabledURI, "account-enabled", "Account enabled", "2.4", nil),
-		row(IdentifierChangedURI, "identifier-changed", "Identifier changed", "2.5", func() event.Described { return new(IdentifierChanged) }),
-		row(IdentifierRecycledURI, "identifier-recycled", "Identifier recycled", "2.6", nil),
+		ofIdentifier(row(IdentifierChangedURI, "identifier-changed", "Identifier changed", "2.5", func() event.Described { return new(IdentifierChanged) })),
+		ofIdentifier(row(IdentifierRecycledURI, "identifier-recycled", "Identifier recycled", "2.6", nil)),
 		row(CredentialCompromiseURI, "credential-compromise", "Credential compromise", "2.7", func() event.Described { return new(CredentialCompromise) }),
 		row(OptInURI, "opt-in", "Opt in", "2.8.1", nil),
 		row(OptOutInitiatedURI, "opt-out-initiated", "Opt out initiated", "2.8.2", nil),
@@ -47,6 +47,12 @@ func row(uri, name, title, section string, empty func() event.Described) event.T
 		t.New = func() event.Payload { return empty() }
 		t.Members = event.Names(empty())
 	}
+	return t
+}
+
+// ofIdentifier is for types whose subject is the identifier itself; RISC writes "phone" for what RFC 9493 calls phone_number.
+func ofIdentifier(t event.Type) event.Type {
+	t.Subjects = []string{"email", "phone_number"}
 	return t
 }
 

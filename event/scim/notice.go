@@ -1,6 +1,13 @@
 package scim
 
-import "countersign/event"
+import (
+	"regexp"
+
+	"countersign/event"
+)
+
+// path is the PATH of RFC 7644 §3.5.2: an attribute, with its schema before it, a filter and a sub-attribute after it.
+var path = regexp.MustCompile(`^(urn:[^\s\[\]"]+:)?[A-Za-z][\w-]*(\.[A-Za-z$][\w-]*)?(\[[^\[\]]+\](\.[A-Za-z$][\w-]*)?)?$`)
 
 // Notice names what was created or changed and leaves the values to be fetched (RFC 9967 §2.4).
 type Notice struct {
@@ -22,6 +29,16 @@ func (e *Notice) Validate() error {
 		return event.Problem("attributes", "is required")
 	}
 	return absent(e.Extra, "data")
+}
+
+// ValidateSent wants paths in the form of SCIM.
+func (e *Notice) ValidateSent() error {
+	for _, a := range e.Attributes {
+		if !path.MatchString(a) {
+			return event.Problem("attributes", "has a name that is no SCIM path")
+		}
+	}
+	return nil
 }
 
 // MarshalJSON writes the members and all unknown ones.

@@ -41,7 +41,8 @@ func full() event.Described     { return new(Full) }
 func response() event.Described { return new(AsyncResponse) }
 
 func row(uri, name, title, section string, empty func() event.Described) event.Type {
-	t := event.Type{URI: uri, Name: "scim/" + name, Title: title, Clause: "RFC 9967 §" + section}
+	t := event.Type{URI: uri, Name: "scim/" + name, Title: title, Clause: "RFC 9967 §" + section,
+		Subjects: []string{"scim"}} // RFC 9967 §2.1
 	if empty != nil {
 		t.New = func() event.Payload { return empty() }
 		t.Members = event.Names(empty())
