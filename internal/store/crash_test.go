@@ -24,7 +24,16 @@ const childEnv = "COUNTERSIGN_STORE_CHILD"
 
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(childEnv); spec != "" {
-		child(spec)
+		switch kind, rest, _ := strings.Cut(spec, "|"); kind {
+		case "full":
+			fullChild(rest)
+		case "lease":
+			leaseChild(rest)
+		case "sent":
+			sendingChild(rest)
+		default:
+			child(spec)
+		}
 		return
 	}
 	os.Exit(m.Run())

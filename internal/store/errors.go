@@ -38,9 +38,11 @@ func translate(err error) error {
 	}
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {
-		switch lite.Code() & 0xff {
-		case sqlite3.SQLITE_FULL:
+		switch {
+		case fullDisk(err):
 			return hub.Errorf(hub.Unavailable, "the disk is full: %w", err).WithHint("free space on the volume of the database")
+		}
+		switch lite.Code() & 0xff {
 		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 			return hub.Errorf(hub.Internal, "the database file is damaged: %w", err).WithHint("keep a copy of the file, then restore the data folder from a backup")
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR:
@@ -54,6 +56,9 @@ func translate(err error) error {
 	case errors.As(err, &dial): // also where the server answered, and refused the user or knows no such database
 		return hub.Errorf(hub.Unavailable, "%w", err)
 	case errors.As(err, &pg):
+		if pg.Code == "53100" { // disk_full
+			return hub.Errorf(hub.Unavailable, "the disk is full: %w", err).WithHint("free space on the volume of the PostgreSQL server")
+		}
 		switch pg.Code[:2] {
 		case "08", "53", "57", "40", "55":
 			return hub.Errorf(hub.Unavailable, "%w", err)
@@ -78,6 +83,14 @@ func unique(err error) bool {
 	}
 	var lite *sqlite.Error
 	return errors.As(err, &lite) && (lite.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || lite.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+}
+
+// fullDisk reports whether SQLite had no room for a write: SQLITE_FULL for ENOSPC, an error of write for a quota or a limit
+// of the file's size. A write that fails for another reason looks the same as those; it is refused, too, and
+// the sync that follows the next one that succeeds tells the truth.
+func fullDisk(err error) bool {
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && (lite.Code()&0xff == sqlite3.SQLITE_FULL || lite.Code() == sqlite3.SQLITE_IOERR_WRITE)
 }
 
 // fatalCode reports whether SQLite failed to make something durable outside of COMMIT too.

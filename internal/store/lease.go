@@ -128,7 +128,7 @@ func (l *leases) renew(ctx context.Context) error {
 	if !slices.Contains(nodes, me) {
 		nodes = append(nodes, me)
 	}
-	var want, leave []int64
+	want, leave := []int64{}, []int64{} // not nil, which would be NULL
 	l.mu.Lock()
 	was := l.held
 	l.mu.Unlock()
@@ -197,12 +197,12 @@ func rendezvous(lives []string, shard int) string {
 	for _, life := range lives {
 		node, _, _ := strings.Cut(life, "/")
 		h := fnv.New64a()
-		h.Write([]byte{byte(shard)})
 		h.Write([]byte(node))
-		score := h.Sum64() // mixed once more: the last byte of FNV changes its high bits little
-		score ^= score >> 33
-		score *= 0xff51afd7ed558ccd
-		score ^= score >> 33
+		// FNV alone says too little about its last bytes: mixed as splitmix64 does it.
+		score := h.Sum64() + (uint64(shard)+1)*0x9e3779b97f4a7c15
+		score = (score ^ score>>30) * 0xbf58476d1ce4e5b9
+		score = (score ^ score>>27) * 0x94d049bb133111eb
+		score ^= score >> 31
 		if best == "" || score > most || score == most && life < best {
 			best, most = life, score
 		}

@@ -14,7 +14,8 @@ import (
 	"countersign/internal/hub"
 	"countersign/transmitter"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // batch is how many writes one commit takes at most.
@@ -183,6 +184,10 @@ func (e *lite) group(ops []*op) {
 		e.s.stop(p, ".before-commit")
 	}
 	if err := e.commit(ctx); err != nil {
+		if fullDisk(err) && e.undone(ctx) {
+			all(err)
+			return
+		}
 		err = hub.Errorf(hub.Unavailable, "commit: %w: %w", ErrStopped, err)
 		all(err)
 		e.fatal(err, true)
@@ -193,6 +198,22 @@ func (e *lite) group(ops []*op) {
 	for _, p := range points(ops) {
 		e.s.stop(p, ".after-commit")
 	}
+}
+
+// undone reports whether a transaction whose COMMIT failed is over and nothing of it was written, after it was rolled
+// back where SQLite did not do that itself.
+//
+// A COMMIT first writes the pages to the log, the last of them with the mark that makes the transaction count, and only
+// then syncs. Where a write had no room (ENOSPC, a quota, a limit of the file's size) the marked page is not whole:
+// its checksum covers it, so neither we nor a later recovery takes it for a commit, and the next transaction writes over
+// it. Nothing was synced yet, so nothing can be half on the disk that we believe to be there. That is why a full disk
+// is a refusal and no end of the process, unlike a failed fsync, and unlike every other error of COMMIT, of which we do
+// not know so exactly where it happened.
+func (e *lite) undone(ctx context.Context) bool {
+	_, err := e.st.ExecContext(ctx, "ROLLBACK")
+	var lite *sqlite.Error
+	// "cannot rollback - no transaction is active": SQLite did it.
+	return err == nil || errors.As(err, &lite) && lite.Code() == sqlite3.SQLITE_ERROR
 }
 
 // fatal ends the process, or at least all writing: after a failed fsync nobody knows what is on the disk,
