@@ -59,8 +59,8 @@ func (a *App) offer(ctx context.Context, path string, members ...string) []cobra
 	ctx, stop := context.WithTimeout(ctx, completionTime)
 	defer stop()
 	q := url.Values{}
-	if path == "/keys" || path == "/tokens" {
-		q.Set("unpaged", "1")
+	if path == "/keys" || path == "/tokens" || path == "/secrets" {
+		q.Set("unpaged", "1") // lists without pages
 	}
 	items, _, err := cl.list(ctx, path, q, 200)
 	if err != nil {
@@ -81,4 +81,48 @@ func (a *App) offer(ctx context.Context, path string, members ...string) []cobra
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// argumentNames are the commands whose first argument is in a list of the hub: its path, and the member that names.
+var argumentNames = map[string][2]string{
+	"signal show": {"/signals", "id"}, "action show": {"/actions", "id"}, "receipt show": {"/receipts", "id"}, "receipt export": {"/receipts", "id"},
+	"token revoke": {"/tokens", "id"}, "secret set": {"/secrets", "name"}, "secret delete": {"/secrets", "name"},
+}
+
+// flagLists are the flags whose value is in a list of the hub.
+var flagLists = map[string][2]string{
+	"tenant": {"/tenants", "name"}, "source": {"/sources", "name"}, "app": {"/apps", "name"}, "identity": {"/identities", "name"}, "client": {"/clients", "name"},
+	"signal": {"/signals", "id"},
+}
+
+// flagWords are the flags whose value is one of a few words, by command.
+var flagWords = map[string][]string{
+	"signal list --state": {"received", "unresolved", "decided", "done"}, "receipt list --state": {"kept", "queued", "accepted", "dead"},
+	"export --kind": {"tenant", "client", "identity", "app", "source", "stream", "policy"}, "bench --alg": {"RS256", "ES256", "EdDSA"},
+	"send --alg": {"RS256", "PS256", "ES256", "EdDSA"}, "demo --break": {"app-down", "forged-receipt", "wrong-person"},
+}
+
+// completions gives every command of c that has none of its own what the tables say.
+func (a *App) completions(c *cobra.Command) {
+	path := strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
+	if list, ok := argumentNames[path]; ok {
+		c.ValidArgsFunction = a.names(list[0], 1, list[1])
+	}
+	offer := func(flag string, with func()) {
+		if _, there := c.GetFlagCompletionFunc(flag); !there && c.LocalFlags().Lookup(flag) != nil {
+			with()
+		}
+	}
+	for flag, list := range flagLists {
+		offer(flag, func() { a.flagNames(c, flag, list[0], list[1]) })
+	}
+	for at, few := range flagWords {
+		if flag, ok := strings.CutPrefix(at, path+" --"); ok {
+			offer(flag, func() { _ = c.RegisterFlagCompletionFunc(flag, words(few...)) })
+		}
+	}
+	offer("event", func() { _ = c.RegisterFlagCompletionFunc("event", completeEvents) })
+	for _, sub := range c.Commands() {
+		a.completions(sub)
+	}
 }

@@ -188,6 +188,7 @@ func (m *Main) root() *cobra.Command {
 	add(groupTest, a.sendCommand(), a.listenCommand(), a.eventCommand(), a.packCommand())
 	add(groupBench, a.benchCommand())
 	root.AddCommand(a.devCommand())
+	a.completions(root)
 	return root
 }
 

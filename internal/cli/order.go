@@ -59,7 +59,6 @@ func (a *App) orderList() *cobra.Command {
 	c.Flags().StringVar(&stream, "stream", "", "only on this stream: a name or a stream_id")
 	c.Flags().StringVar(&txn, "txn", "", "only of this transaction")
 	_ = c.RegisterFlagCompletionFunc("state", words(standings...))
-	a.flagNames(c, "client", "/clients", "name")
 	a.flagNames(c, "stream", "/streams", "name", "stream_id")
 	return c
 }

@@ -65,7 +65,6 @@ func (a *App) sendCommand() *cobra.Command {
 	s.BoolVar(&f.print, "print", false, "print the token")
 	s.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for the answer")
 	s.BoolVar(&f.insecure, "insecure-http", false, "allow http to this machine")
-	_ = c.RegisterFlagCompletionFunc("event", completeEvents)
 	return c
 }
 

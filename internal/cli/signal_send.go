@@ -41,7 +41,6 @@ func (a *App) signalSend() *cobra.Command {
 	s.StringVar(&f.key, "key", "", "idempotency key, to repeat a request without harm; made up otherwise")
 	s.StringArrayVar(&f.streams, "stream", nil, "send it on this stream only: a name or a stream_id; may be repeated")
 	s.BoolVar(&f.each, "each-event", false, "send one event of each type that the stream delivers")
-	_ = c.RegisterFlagCompletionFunc("event", completeEvents)
 	_ = c.RegisterFlagCompletionFunc("do", words("act", "transmit"))
 	a.flagNames(c, "stream", "/streams", "name", "stream_id")
 	return c

@@ -236,7 +236,6 @@ func (a *App) streamExplain() *cobra.Command {
 	c.Flags().StringVar(&sub, "subject", "", "subject identifier, JSON")
 	c.Flags().StringVar(&payload, "payload", "", "the event's members, JSON")
 	c.Flags().StringVar(&order, "order", "", "file with a directive, to ask about an order")
-	_ = c.RegisterFlagCompletionFunc("event", completeEvents)
 	return c
 }
 
