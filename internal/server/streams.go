@@ -37,12 +37,16 @@ func (s *Server) transmitter(t *tenant) (*transmitter.Transmitter, error) {
 		Retention: config.Span(c.Retention), History: config.Span(c.History), PollWait: config.Span(c.PollWait), Inactivity: config.Span(c.Inactivity),
 		RemovalGrace: config.Span(c.RemovalGrace), MinVerification: config.Span(c.MinVerification), DefaultSubjects: c.DefaultSubjects,
 		MaxSubjects: c.MaxSubjects, MaxStreams: int(c.MaxStreams), Legacy: t.shapes(),
+		PollParked: maxParked,
 		Name: func(ctx context.Context, st *transmitter.Stream, sub subject.Identifier, _ string) (subject.Identifier, string, error) {
 			return t.view.Load().namer.Name(ctx, st.Naming, sub)
 		},
 		Now: s.now, Log: s.log,
 	})
 }
+
+// maxParked is how many polls of a tenant wait at once; the door lets in a few more of all tenants (internal/web/ssf).
+const maxParked = 10_000
 
 // shapes are the older drafts that the tenant serves.
 func (t *tenant) shapes() []string {

@@ -31,6 +31,8 @@ type Config struct {
 	// InFlight is how many requests are worked on at once; more are turned away with 503. Zero: 1024. One receive
 	// address has at most half of them, so that a sender whose bodies stall does not shut the others out.
 	InFlight int
+	// Polls is how many polls are under way at once, beside the others: most of them only wait. Zero: 11,000.
+	Polls int
 	// Proxies are the networks that may speak to this listener, where one ends TLS for us; empty: anybody.
 	Proxies []netip.Prefix
 }
@@ -39,6 +41,7 @@ type Config struct {
 type Door struct {
 	Config
 	slots chan struct{}
+	polls chan struct{}
 	mux   *http.ServeMux
 
 	mu sync.Mutex
@@ -53,7 +56,10 @@ func New(c Config) *Door {
 	if c.InFlight == 0 {
 		c.InFlight = 1024
 	}
-	d := &Door{Config: c, slots: make(chan struct{}, c.InFlight), mux: http.NewServeMux(), at: map[string]int{}}
+	if c.Polls == 0 {
+		c.Polls = 11_000
+	}
+	d := &Door{Config: c, slots: make(chan struct{}, c.InFlight), polls: make(chan struct{}, c.Polls), mux: http.NewServeMux(), at: map[string]int{}}
 	d.mux.HandleFunc(ReceivePath+"{id}", d.receive)
 	// Some receivers' libraries ask for a status below the address. There is none, and it costs nothing.
 	d.mux.HandleFunc(ReceivePath+"{id}/{rest...}", http.NotFound)
@@ -71,9 +77,13 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		busy(w, "the hub is starting or stopping")
 		return
 	}
+	slots := d.slots
+	if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/poll") {
+		slots = d.polls
+	}
 	select {
-	case d.slots <- struct{}{}:
-		defer func() { <-d.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	default:
 		busy(w, "too many requests are under way")
 		return
