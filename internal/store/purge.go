@@ -242,9 +242,10 @@ func (v *Transmitter) purgeSubjects(ctx context.Context, _ int64, n int) (int, e
 	}
 	total := 0
 	for part := range slices.Chunk(all, purgeChunk) {
-		err := v.write(ctx, pointNone, func(t *tx) error {
+		gone := int64(len(part))
+		err := v.write(ctx, pointNone, func(t *tx) (err error) {
 			if v.s.d == &postgresDialect { // one statement; it keeps nobody waiting
-				_, err := t.exec(`DELETE FROM stream_subject WHERE key >= $1 AND key <= $2 AND `+v.s.d.in("stream", 3), part[0].key, part[len(part)-1].key, v.s.d.ints(g.streams))
+				gone, err = t.exec(`DELETE FROM stream_subject WHERE key >= $1 AND key <= $2 AND `+v.s.d.in("stream", 3), part[0].key, part[len(part)-1].key, v.s.d.ints(g.streams))
 				return err
 			}
 			for _, p := range part {
@@ -257,7 +258,7 @@ func (v *Transmitter) purgeSubjects(ctx context.Context, _ int64, n int) (int, e
 		if err != nil {
 			return total, err
 		}
-		total += len(part)
+		total += int(gone)
 		g.after = part[len(part)-1].key
 	}
 	if len(all) < n {
