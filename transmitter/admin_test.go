@@ -1,7 +1,6 @@
 package transmitter_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -302,10 +301,6 @@ func TestInactivity(t *testing.T) {
 		cfg.Inactivity = 10 * time.Minute
 		x := newTransmitter(t, cfg)
 		defer running(t, x)()
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		done := make(chan struct{})
-		go func() { defer close(done); transmitter.RunInactivity(x, ctx) }()
 		id, other := create(t, x, "token-a", pollBody), create(t, x, "token-a", pollBody)
 		if body := text(t, do(x, call{method: "GET", path: "/t/blue/ssf/streams?stream_id=" + id, token: "token-a"})); !strings.Contains(body, `"inactivity_timeout":600`) {
 			t.Errorf("%s", body)
@@ -340,7 +335,5 @@ func TestInactivity(t *testing.T) {
 		if status(id) != "paused" {
 			t.Error("silent for longer than the timeout, and not paused")
 		}
-		cancel()
-		<-done
 	})
 }

@@ -32,9 +32,6 @@ func (p *Pump) Lanes() int {
 	return len(p.lanes)
 }
 
-// RunInactivity is what Run starts for the activity of receivers.
-func RunInactivity(t *Transmitter, ctx context.Context) { t.runInactivity(ctx) }
-
 // Parked says how many polls are held.
 func Parked(t *Transmitter) int {
 	t.parked.mu.Lock()

@@ -53,8 +53,16 @@ func New(cfg Config) (*Transmitter, error) {
 // ServeHTTP serves discovery, keys, the stream API and the receipt endpoint. Mount it at the root of the issuer's host.
 func (t *Transmitter) ServeHTTP(w http.ResponseWriter, r *http.Request) { t.Server.ServeHTTP(w, r) }
 
-// Run delivers until ctx ends. It returns nil then, and an error where it could not start.
-func (t *Transmitter) Run(ctx context.Context) error { return t.Pump.Run(ctx) }
+// Run delivers, and pauses the streams of receivers that fell silent, until ctx ends. It returns nil then, and an error
+// where it could not start.
+func (t *Transmitter) Run(ctx context.Context) error {
+	beside, stop := context.WithCancel(ctx)
+	var ended sync.WaitGroup
+	ended.Go(func() { t.runInactivity(beside) })
+	defer ended.Wait()
+	defer stop()
+	return t.Pump.Run(ctx)
+}
 
 // Message is one event to transmit.
 type Message struct {
