@@ -45,6 +45,11 @@ func (d *Door) redrive(w http.ResponseWriter, r *request) error {
 	if err := decodeBody(data, maxBody, &req); err != nil {
 		return err
 	}
+	for name, v := range map[string]string{"stream": req.Stream, "jti": req.JTI, "reason": req.Reason} {
+		if len(v) > 1024 || !printable(v) {
+			return hub.Errorf(hub.Invalid, "%s cannot be that", name)
+		}
+	}
 	chosen := req.Stream != "" || req.JTI != "" || req.Reason != ""
 	switch {
 	case chosen && req.All:

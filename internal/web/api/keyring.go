@@ -86,7 +86,10 @@ func (d *Door) retireKey(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	kid := r.PathValue("kid")
+	kid, err := ref(r, "kid")
+	if err != nil {
+		return err
+	}
 	k, err := ring.Retire(r.Context(), r.tenant, kid, req.Compromised)
 	if hub.CodeOf(err) == hub.NotFound && err != nil {
 		return hub.Errorf(hub.NotFound, "there is no key %q", short(kid)).WithHint("countersign key list")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"countersign/internal/hub"
 )
@@ -31,7 +32,7 @@ func query(r *http.Request, filters ...string) (hub.Page, url.Values, error) {
 		if len(values) != 1 {
 			return hub.Page{}, nil, hub.Errorf(hub.Invalid, "parameter %q stands there twice", name)
 		}
-		if len(values[0]) > 512 || strings.ContainsRune(values[0], 0) {
+		if len(values[0]) > 512 || strings.ContainsRune(values[0], 0) || !utf8.ValidString(values[0]) {
 			return hub.Page{}, nil, hub.Errorf(hub.Invalid, "parameter %q cannot be that", name)
 		}
 	}
@@ -69,6 +70,15 @@ func word[T ~string](q url.Values, name string, words ...T) (T, error) {
 		b.WriteString(string(w))
 	}
 	return "", hub.Errorf(hub.Invalid, "there is no %s %q", name, short(string(v))).WithHint("it is one of %s", b.String())
+}
+
+// ref reads a path's name of something: text that could be one.
+func ref(r *request, name string) (string, error) {
+	v := r.PathValue(name)
+	if v == "" || len(v) > 512 || !utf8.ValidString(v) || !printable(v) {
+		return "", hub.Errorf(hub.Invalid, "no %s can be that", name)
+	}
+	return v, nil
 }
 
 func writePage[T any](w http.ResponseWriter, l hub.Listed[T]) error {

@@ -64,14 +64,17 @@ func (d *Door) listSentOrders(w http.ResponseWriter, r *request) error {
 }
 
 func (d *Door) oneOrder(r *request) (office, *transmitter.SentOrder, error) {
+	id, err := ref(r, "ref")
+	if err != nil {
+		return office{}, nil, err
+	}
 	o, err := d.office(r.tenant)
 	if err != nil {
 		return o, nil, err
 	}
-	ref := r.PathValue("ref")
-	so, err := o.streams.OrderOf(r.Context(), ref)
+	so, err := o.streams.OrderOf(r.Context(), id)
 	if errors.Is(err, transmitter.ErrNotFound) {
-		return o, nil, hub.Errorf(hub.NotFound, "there is no order %q", short(ref)).WithHint("countersign order list")
+		return o, nil, hub.Errorf(hub.NotFound, "there is no order %q", short(id)).WithHint("countersign order list")
 	}
 	return o, so, err
 }

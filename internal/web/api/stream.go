@@ -65,11 +65,15 @@ func (o office) id(ctx context.Context, ref string) (string, error) {
 
 // oneStream is the stream that a path names.
 func (d *Door) oneStream(r *request) (office, *transmitter.StreamView, error) {
+	id, err := ref(r, "id")
+	if err != nil {
+		return office{}, nil, err
+	}
 	o, err := d.office(r.tenant)
 	if err != nil {
 		return o, nil, err
 	}
-	v, err := o.find(r.Context(), r.PathValue("id"))
+	v, err := o.find(r.Context(), id)
 	return o, v, err
 }
 

@@ -12,6 +12,7 @@
 //	receipts/  receipts for orders that this hub sent
 //	streams/   the stream API
 //	api/       the admin API
+//	operate/   what operators ask about streams, deliveries, orders, keys and tenants
 //	slow/      connections that stall; they run beside the others, on a hub of their own
 //	vectors.txt  what the push door answers to each token file of package set
 //
