@@ -341,3 +341,71 @@ func TestOrderThroughAReissue(t *testing.T) {
 		req.Covers(t, "TX-172")
 	})
 }
+
+// TestAStreamThatStartsDuringAReissue is enabled while its rows are being reissued: they are read then, and wait.
+func TestAStreamThatStartsDuringAReissue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowReissue{Memory: new(transmitter.Memory)}
+		w := new(wire)
+		x := newTransmitter(t, onWire(store, w))
+		st := putStream(t, store, "s1", "https://r.example/in")
+		status := func(status string) {
+			if a := do(x, call{method: "POST", path: "/t/blue/ssf/status", token: "token-a", body: `{"stream_id":"s1","status":"` + status + `"}`}); a.StatusCode != 200 {
+				t.Fatal(a.StatusCode)
+			}
+		}
+		defer begin(t, x)()
+		status("paused")
+		for range 10 {
+			send(t, x, "alice")
+		}
+		fresh, old := ssftest.Signer(set.ES256, "es-2"), ssftest.Signer(set.ES256, "es-1")
+		if err := x.SetKeys(transmitter.Keys{Signers: []*set.Signer{fresh, old}}); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { _, err := x.Reissue(t.Context(), "es-1"); done <- err }()
+		time.Sleep(100 * time.Millisecond)
+		status("enabled")
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for _, d := range w.pushes() {
+			if d.kid != "es-2" {
+				t.Errorf("pushed under %s", d.kid)
+			}
+		}
+		if c := count(t, store, st); c != (transmitter.Counts{Delivered: 10}) {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// TestAnotherProcessReissues has the rows of a missing key reissued where it is not known: the next probe sees it.
+func TestAnotherProcessReissues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(transmitter.Memory)
+		w := new(wire)
+		cfg := onWire(store, w)
+		st := putStream(t, store, "s1", "https://r.example/in")
+		for range 5 {
+			mustSend(t, newTransmitter(t, cfg), message("alice"))
+		}
+		cfg.Signers = []*set.Signer{ssftest.Signer(set.ES256, "es-2")}
+		cfg.Sweep = time.Hour
+		x, other := newTransmitter(t, cfg), newTransmitter(t, cfg)
+		defer begin(t, x)()
+		time.Sleep(time.Second)
+		if !view(t, x, "s1").Stream.Trouble.Open {
+			t.Fatal("no trouble")
+		}
+		if n, err := other.Reissue(t.Context(), "es-1"); n != 5 || err != nil {
+			t.Fatal(n, err)
+		}
+		time.Sleep(6 * time.Minute)
+		if c := count(t, store, st); c != (transmitter.Counts{Delivered: 5}) {
+			t.Errorf("%+v", c)
+		}
+	})
+}

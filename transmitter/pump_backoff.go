@@ -136,7 +136,7 @@ func (p *Pump) release(l *lane, which func(*entry) bool) {
 func (p *Pump) takeHeld(l *lane) *entry {
 	now := At(p.cfg.Now())
 	for i, e := range l.held {
-		if e.until <= now && (l.reach == everything || e.Parting) {
+		if e.until <= now {
 			l.free(e)
 			l.held = slices.Delete(l.held, i, i+1)
 			p.held--

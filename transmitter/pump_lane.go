@@ -15,7 +15,7 @@ type lane struct {
 	suit     *suit
 	stat     *stat
 	reach    reach
-	ring     []*entry           // by rising seq
+	ring     []*entry           // by rising seq; of a stopped stream only Parting rows
 	held     []*entry           // failed by themselves, and keep those about the same subject waiting; by rising seq
 	known    map[int64]struct{} // in the ring, held, in flight, or delivered and not yet removed from the store
 	subjects map[[16]byte]int   // in flight or held
@@ -170,9 +170,8 @@ func (p *Pump) arm(l *lane) {
 	if !p.running || l.reach == nothing {
 		return
 	}
-	if l.behind && !l.barred && !l.inReads && !l.reading && p.thin(l) {
-		l.inReads = true
-		p.reads = append(p.reads, l)
+	if p.wanting(l) {
+		p.fetch(l)
 	}
 	if len(l.ring)+len(l.held) > 0 && !l.inReady {
 		l.inReady = true
@@ -180,10 +179,18 @@ func (p *Pump) arm(l *lane) {
 	}
 }
 
-// thin reports whether a ring is short enough to be filled. Where rows are held back, those behind them about the same
-// subject may fill it, so it may grow as far as there is room.
-func (p *Pump) thin(l *lane) bool {
-	return len(l.ring) <= ringSize/2 || len(l.held) > 0 && len(l.flying) == 0 && len(l.ring) < p.room()
+// wanting reports whether more rows of a lane should be read. Where rows are held back, those behind them about the same
+// subject may fill its ring, so it may grow as far as there is room.
+func (p *Pump) wanting(l *lane) bool {
+	return l.behind && !l.barred && (len(l.ring) <= ringSize/2 || len(l.held) > 0 && len(l.flying) == 0 && len(l.ring) < p.room())
+}
+
+// fetch has rows of a lane read.
+func (p *Pump) fetch(l *lane) {
+	if !l.inReads && !l.reading {
+		l.inReads = true
+		p.reads = append(p.reads, l)
+	}
 }
 
 // room is how many rows one ring may hold now.

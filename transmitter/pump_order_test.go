@@ -279,3 +279,34 @@ func TestOrderAcrossProcesses(t *testing.T) {
 		req.Covers(t, "TX-172")
 	})
 }
+
+// TestOneBadSETInALongQueue starts with a bad SET and hundreds about the same subject before any other.
+func TestOneBadSETInALongQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(transmitter.Memory)
+		w := &wire{}
+		cfg := onWire(store, w)
+		st := putStream(t, store, "s1", "https://r.example/in")
+		before := newTransmitter(t, cfg)
+		send(t, before, "early")
+		bad := send(t, before, "mallory")
+		w.tell = func(d delivery, _ int) (*http.Response, error) {
+			if d.jti == bad {
+				return answer(500), nil
+			}
+			return answer(202), nil
+		}
+		for range 500 {
+			send(t, before, "mallory")
+		}
+		for i := range 50 {
+			send(t, before, fmt.Sprintf("u%d", i))
+		}
+		defer begin(t, newTransmitter(t, cfg))()
+		time.Sleep(30 * time.Second)
+		if c := count(t, store, st); c != (transmitter.Counts{Waiting: 501, Delivered: 51}) {
+			t.Errorf("%+v", c)
+		}
+		req.Covers(t, "TX-172")
+	})
+}

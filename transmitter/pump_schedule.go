@@ -85,7 +85,7 @@ func (p *Pump) take(l *lane) *entry {
 	}
 	for i, e := range l.ring[:min(len(l.ring), ahead)] {
 		// Never two SETs about one subject in flight, and none past one that is held (design §4, TX-105, TX-172).
-		if l.subjects[e.Event.Subject] != 0 || l.reach == partings && !e.Parting {
+		if l.subjects[e.Event.Subject] != 0 {
 			continue
 		}
 		copy(l.ring[1:], l.ring[:i])
@@ -94,10 +94,14 @@ func (p *Pump) take(l *lane) *entry {
 		p.held--
 		return e
 	}
-	if failing && len(l.flying) == 0 {
-		return p.takeHeld(l)
+	if !failing || len(l.flying) > 0 {
+		return nil
 	}
-	return nil
+	if p.wanting(l) { // perhaps the store has a row that is better for a probe
+		p.fetch(l)
+		return nil
+	}
+	return p.takeHeld(l)
 }
 
 // waits says how long a lane's back-off lasts still, in microseconds.

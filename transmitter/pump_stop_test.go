@@ -277,6 +277,7 @@ func TestWhatWasDroppedDoesNotComeBack(t *testing.T) {
 				t.Fatal(a.StatusCode)
 			}
 		}
+		synctest.Wait()
 		x.Notify(out) // late
 		time.Sleep(time.Minute)
 		if n := len(w.pushes()); n != 1 {
