@@ -21,7 +21,14 @@ type till struct {
 	signer *set.Signer
 	words  receipt.Vocabulary
 	offer  receipt.Settings // what we say when the stream is made
-	agreed receipt.Settings // what the transmitter answered
+	agreed receipt.Settings // what the transmitter answered; guarded by l.mu, since orders may come before the answer
+}
+
+// terms are what was agreed, as far as it is known yet.
+func (t *till) terms() receipt.Settings {
+	t.l.mu.Lock()
+	defer t.l.mu.Unlock()
+	return t.agreed
 }
 
 // newTill negotiates on our side: with the transmitter's metadata at hand, and before a stream is made.
@@ -93,7 +100,7 @@ func (t *till) answer(o *receipt.Order) {
 
 // receipt says what was done: nothing but what --receipts says.
 func (t *till) receipt(o *receipt.Order) (*receipt.Receipt, error) {
-	o.ReceiptIssuer, o.ReceiptAudience, o.Vocabulary = t.offer.ReceiptIssuer, t.agreed.ReceiptAudience, t.words
+	o.ReceiptIssuer, o.ReceiptAudience, o.Vocabulary = t.offer.ReceiptIssuer, t.terms().ReceiptAudience, t.words
 	now := time.Now().Unix()
 	r := &receipt.Receipt{Number: receipt.NewNumber(), Seq: 1, Stage: receipt.StageFinal, Order: receipt.OrderLink{ReceivedAt: now},
 		Merchant: &receipt.Merchant{Name: "countersign listen"}, Customer: receipt.CustomerFor(o)}
@@ -144,7 +151,7 @@ func (t *till) send(compact string) error {
 }
 
 func (t *till) post(ctx context.Context, compact string) (again bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.agreed.Endpoint, strings.NewReader(compact))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.terms().Endpoint, strings.NewReader(compact))
 	if err != nil {
 		return false, err
 	}

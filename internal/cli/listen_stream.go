@@ -257,8 +257,8 @@ func (l *listener) joined(cfg *stream.Configuration) error {
 		return hub.Errorf(hub.Invalid, "the transmitter says nothing of the stream's delivery")
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.stream, l.audience = cfg, cfg.Audience
-	l.mu.Unlock()
 	if l.till != nil {
 		l.till.agreed, _ = receipt.Agreed(cfg.Extra, l.till.words)
 	}

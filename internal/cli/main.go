@@ -157,7 +157,7 @@ func (m *Main) root() *cobra.Command {
 	f.StringVar(&a.flags.server, "server", "", "address of the hub's admin listener (COUNTERSIGN_SERVER)")
 	f.StringVar(&a.flags.token, "token", "", "access token (COUNTERSIGN_TOKEN)")
 	f.StringVar(&a.flags.data, "data", "", "data folder of a hub on this machine; address and token are found there")
-	f.StringVar(&a.flags.caFile, "ca-file", "", "more roots for calls to the hub, a PEM file")
+	f.StringVar(&a.flags.caFile, "ca-file", "", "more roots for https, a PEM file")
 	f.StringVar(&a.flags.tenant, "tenant", "", "tenant; the one of the token otherwise")
 	f.BoolVar(&a.flags.json, "json", false, "print JSON: one object, or one object a line")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
