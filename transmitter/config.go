@@ -70,6 +70,8 @@ type Config struct {
 	DefaultSubjects string
 	// MaxSubjects bounds the list of a stream. 0: 10 million.
 	MaxSubjects int64
+	// Critical are the members of complex subjects that receivers must understand where they stand (SSF 1.0 §3.6).
+	Critical []string
 	// RemovalGrace is how long events about a removed subject are still sent (TX-121, SSF 1.0 §9.3). 0: not at all.
 	RemovalGrace time.Duration
 	// MaxStreams bounds the streams of one receiver that may have many. 0: 100.

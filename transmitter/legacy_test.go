@@ -149,6 +149,13 @@ func TestSSE(t *testing.T) {
 		t.Errorf("%v", e)
 	}
 	req.Covers(t, "LEG-7", "LEG-8", "LEG-10", "LEG-15")
+	// A state that the receiver did not ask for is refused in the words of that draft.
+	poll(t, x, "token-a", id, `{"maxEvents":0,"setErrs":{"`+jtis[1]+`":{"err":"setData","description":"unknown state"}}}`)
+	st, _ := store.Stream(t.Context(), "a", id)
+	if dead, _ := store.Dead(t.Context(), st.Key, 9); len(dead) != 1 || !strings.HasPrefix(dead[0].Reason, "setData") {
+		t.Errorf("%+v", dead)
+	}
+	req.Covers(t, "LEG-9")
 
 	if r := do(x, call{method: "DELETE", path: "/t/blue/ssf/streams", token: "token-a"}); r.StatusCode != 200 {
 		t.Errorf("%d", r.StatusCode)

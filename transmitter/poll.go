@@ -158,6 +158,7 @@ type held struct {
 
 	max      int  // SETs that are wanted; -1: as many as there are
 	now      bool // whatever there is, at once
+	st       *Stream // as just read; nil: to be read again
 	receiver string
 	begun    time.Time
 	done     bool
@@ -234,7 +235,7 @@ func (p *held) begin() {
 			return
 		}
 	}
-	p.max, p.now, p.receiver, p.begun, p.done = q.max, q.now, c.Receiver, time.Now(), false
+	p.max, p.now, p.st, p.receiver, p.begun, p.done = q.max, q.now, st, c.Receiver, time.Now(), false
 }
 
 // step answers the poll by what waits, or parks it until something does.
@@ -242,7 +243,10 @@ func (p *held) step() {
 	s, w, r := p.s, p.w, p.r
 	ctx := r.Context()
 	p.done = true
-	st, err := s.cfg.Store.Stream(ctx, p.receiver, p.id)
+	st, err := p.st, error(nil)
+	if p.st = nil; st == nil {
+		st, err = s.cfg.Store.Stream(ctx, p.receiver, p.id)
+	}
 	if err == nil && p.parked { // who is answered must still be somebody who may be
 		_, err = s.cfg.Caller(r)
 	}

@@ -27,6 +27,7 @@ func (s *Server) describe() error {
 	if !sh.plain {
 		md.SpecVersion = stream.SpecVersion // IOP-4
 		md.DefaultSubjects = s.baseline(Caller{})
+		md.CriticalSubjectMembers = c.Critical
 		for _, urn := range c.Schemes {
 			md.AuthorizationSchemes = append(md.AuthorizationSchemes, stream.AuthorizationScheme{SpecURN: urn}) // IOP-12
 		}

@@ -67,6 +67,24 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// What an operator calls critical is told, and nothing is published where new transmitters should not.
+func TestMetadataMore(t *testing.T) {
+	cfg := newConfig(new(transmitter.Memory))
+	cfg.Critical, cfg.DefaultSubjects = []string{"user", "device"}, "NONE"
+	x := newTransmitter(t, cfg)
+	if body := text(t, do(x, call{method: "GET", path: "/.well-known/ssf-configuration/t/blue"})); !strings.Contains(body, `"critical_subject_members":["user","device"]`) ||
+		!strings.Contains(body, `"default_subjects":"NONE"`) {
+		t.Errorf("%s", body)
+	}
+	req.Covers(t, "TX-17", "TX-21")
+	for _, path := range []string{"/.well-known/risc-configuration", "/.well-known/risc-configuration/t/blue", "/t/blue/.well-known/risc-configuration"} {
+		if r := do(x, call{method: "GET", path: path}); r.StatusCode != 404 {
+			t.Errorf("%s: %d", path, r.StatusCode)
+		}
+	}
+	req.Covers(t, "TX-24")
+}
+
 func TestKeys(t *testing.T) {
 	x := newTransmitter(t, newConfig(new(transmitter.Memory)))
 	r := do(x, call{method: "GET", path: "/t/blue/jwks.json"})

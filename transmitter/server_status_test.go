@@ -30,7 +30,7 @@ func TestStatus(t *testing.T) {
 	if got := set(`{"stream_id":"` + id + `","status":"paused","reason":"upgrade"}`); got != `{"stream_id":"`+id+`","status":"paused","reason":"upgrade"}` || got != get() {
 		t.Errorf("%s and %s", got, get())
 	}
-	req.Covers(t, "TX-97", "TX-98", "TX-100", "IOP-8", "IOP-9", "IOP-17", "P-35")
+	req.Covers(t, "TX-97", "TX-98", "TX-100", "TX-101", "IOP-8", "IOP-9", "IOP-17", "P-35")
 
 	st, _ := store.Stream(t.Context(), "a", id)
 	mustSend(t, x, message("alice"))

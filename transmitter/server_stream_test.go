@@ -80,6 +80,10 @@ func TestStreamLife(t *testing.T) {
 	req.Covers(t, "TX-57", "TX-59", "TX-65", "P-22")
 
 	create(t, x, "token-b", createBody("https://b.example/in"))
+	if list := text(t, do(x, call{method: "GET", path: streams, token: "token-b"})); strings.Contains(list, second) || strings.Contains(list, "r.example") || strings.Count(list, `"stream_id"`) != 1 {
+		t.Errorf("one address for all receivers, and this one sees %s", list)
+	}
+	req.Covers(t, "TX-34")
 	r = do(x, call{method: "POST", path: streams, token: "token-b", body: createBody("https://b.example/in")})
 	if r.StatusCode != 409 {
 		t.Errorf("second stream where one is allowed: %d", r.StatusCode)

@@ -52,12 +52,14 @@ func TestSubjectsUnderALL(t *testing.T) {
 		t.Error("a removed person is sent, or another one is not")
 	}
 	l.remove(id, mail("nobody-knows-them")) // answered alike
+	l.add(id, mail("nobody-knows-them"))
+	l.add(id, `{"format":"urn:example:format-of-another","id":"1"}`)
 	l.add(id, mail("alice"))
 	if !l.goes("alice") {
 		t.Error("adding does not undo removing")
 	}
 	l.add(id, mail("alice")) // once more is no error
-	req.Covers(t, "TX-43", "TX-112", "TX-113", "TX-116", "TX-117", "TX-118", "TX-119", "TX-120", "P-28", "P-61", "P-63")
+	req.Covers(t, "TX-43", "TX-112", "TX-113", "TX-114", "TX-116", "TX-117", "TX-118", "TX-119", "TX-120", "P-28", "P-61", "P-63")
 	// The stream itself is on every list and stays there.
 	l.add(id, `{"format":"opaque","id":"`+id+`"}`)
 	l.change("remove", id, `{"format":"opaque","id":"`+id+`"}`, "", 400)
