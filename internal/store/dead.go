@@ -126,8 +126,8 @@ func (v *Transmitter) Expire(ctx context.Context, before transmitter.Micros, n i
 			err := scan(&o.Stream, &o.Seq, &o.JTI, &o.Event)
 			a.outcomes = append(a.outcomes, o)
 			return err
-		}, `SELECT o.stream, o.seq, o.jti, o.event FROM outbox o JOIN event e ON e.seq = o.event
-			WHERE e.tenant = $1 AND e.at > 0 AND e.at < $2 LIMIT $3`, v.tenant, int64(before), n)
+		}, `SELECT o.stream, o.seq, o.jti, o.event FROM outbox o CROSS JOIN event e
+			WHERE e.seq = o.event AND e.tenant = $1 AND e.at > 0 AND e.at < $2 LIMIT $3`, v.tenant, int64(before), n)
 	})
 	total := 0
 	for rest := a.outcomes; err == nil && len(rest) > 0; {

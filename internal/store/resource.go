@@ -138,18 +138,10 @@ func (s *Store) dropClient(t *tx, tenant, name string, now hub.Micros) error {
 	var streams []*transmitter.Stream
 	err := t.each(func(scan scanFunc) error {
 		st := &transmitter.Stream{Receiver: name}
-		var doc streamDoc
-		var text, receipts string
-		if err := scan(&st.Key, &st.ID, &text, &receipts, &st.Listed); err != nil {
-			return err
-		}
-		if err := json.Unmarshal([]byte(text), &doc); err != nil {
-			return err
-		}
-		st.ReceiptIssuer, st.Receipts = doc.ReceiptIssuer, json.RawMessage(receipts)
+		err := scan(&st.Key, &st.ID, &st.Listed)
 		streams = append(streams, st)
-		return nil
-	}, `SELECT seq, id, doc, receipts, listed FROM stream WHERE tenant = $1 AND receiver = $2 ORDER BY seq`, tenant, name)
+		return err
+	}, `SELECT seq, id, listed FROM stream WHERE tenant = $1 AND receiver = $2 ORDER BY seq`, tenant, name)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 
@@ -56,11 +55,6 @@ func (v *Transmitter) change(ctx context.Context, point, receiver, id string, fi
 			st.Status, doc, string(st.Receipts), auth, gen, st.InactivityTimeout, st.Key); err != nil {
 			return err
 		}
-		if st.ReceiptIssuer != was.ReceiptIssuer || string(st.Receipts) != string(was.Receipts) {
-			if err := v.rememberReceipts(t, was); err != nil {
-				return err
-			}
-		}
 		if st.Status == transmitter.Disabled {
 			if err := v.dropWaiting(t, &st); err != nil {
 				return err
@@ -101,34 +95,6 @@ func (v *Transmitter) dropWaiting(t *tx, st *transmitter.Stream) error {
 	return err
 }
 
-// rememberReceipts keeps the settings of receipts of a stream that is about to lose them: a receipt for an order that was
-// sent under them may still come, and is verified by them.
-func (v *Transmitter) rememberReceipts(t *tx, st *transmitter.Stream) error {
-	if st.ReceiptIssuer == "" || len(st.Receipts) == 0 {
-		return nil
-	}
-	_, err := t.exec(`INSERT INTO former_receipts (tenant, receiver, receipt_issuer, receipts, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-		v.tenant, st.Receiver, st.ReceiptIssuer, string(st.Receipts), int64(v.s.now()))
-	return err
-}
-
-// FormerReceipts gives the settings of receipts (receipts design §3.2) with this issuer that the receiver's streams had and
-// do not have any more, latest first: streams that were deleted, and settings that were changed. Receipts for orders
-// of that time are still verified by them.
-func (v *Transmitter) FormerReceipts(ctx context.Context, receiver, issuer string) ([]json.RawMessage, error) {
-	var all []json.RawMessage
-	err := v.read(ctx, func(t *tx) error {
-		all = nil
-		return t.each(func(scan scanFunc) error {
-			var text string
-			err := scan(&text)
-			all = append(all, json.RawMessage(text))
-			return err
-		}, `SELECT receipts FROM former_receipts WHERE tenant = $1 AND receiver = $2 AND receipt_issuer = $3 ORDER BY at DESC, receipts LIMIT 100`, v.tenant, receiver, issuer)
-	})
-	return all, err
-}
-
 // DeleteStream implements transmitter.Store.
 func (v *Transmitter) DeleteStream(ctx context.Context, receiver, id string) error {
 	return v.write(ctx, pointNone, func(t *tx) error {
@@ -146,9 +112,6 @@ func (v *Transmitter) DeleteStream(ctx context.Context, receiver, id string) err
 // removeStream removes a stream with all that is only its own. Orders and receipts stay.
 func (v *Transmitter) removeStream(t *tx, st *transmitter.Stream) error {
 	if err := v.dropWaiting(t, st); err != nil {
-		return err
-	}
-	if err := v.rememberReceipts(t, st); err != nil {
 		return err
 	}
 	if st.Listed {

@@ -127,9 +127,10 @@ next:
 }
 
 // subjectSelect looks up by one key. Pairs of streams that are gone are still there for a while; the join leaves them out.
+// It is a CROSS JOIN because SQLite would look up each stream of the tenant with the key otherwise.
 const subjectSelect = `SELECT s.stream, s.id, s.flags, s.until, s.at, coalesce(c.keys, s.key), coalesce(c.subject, '')
-	FROM stream_subject s JOIN stream st ON st.seq = s.stream LEFT JOIN stream_complex c ON c.stream = s.stream AND c.id = s.id
-	WHERE s.key = $1 AND st.tenant = $2`
+	FROM stream_subject s CROSS JOIN stream st LEFT JOIN stream_complex c ON c.stream = s.stream AND c.id = s.id
+	WHERE s.key = $1 AND st.seq = s.stream AND st.tenant = $2`
 
 // Subjects implements transmitter.Store.
 func (v *Transmitter) Subjects(ctx context.Context, keys [][16]byte) ([]transmitter.SubjectEntry, error) {

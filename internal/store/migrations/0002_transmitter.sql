@@ -78,16 +78,6 @@ CREATE TABLE stream_gone (
   stream BIGINT NOT NULL PRIMARY KEY
 );
 
--- Settings of receipts that no stream has any more, for receipts of orders that were sent under them.
-CREATE TABLE former_receipts (
-  tenant TEXT NOT NULL CHECK (tenant <> ''),
-  receiver TEXT NOT NULL,
-  receipt_issuer TEXT NOT NULL,
-  receipts TEXT NOT NULL,
-  at BIGINT NOT NULL,
-  PRIMARY KEY (tenant, receiver, receipt_issuer, receipts)
-);
-
 ALTER TABLE sent_order ADD COLUMN interim_by BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE sent_order ADD COLUMN receipt_when TEXT NOT NULL DEFAULT '';
 ALTER TABLE sent_order ADD COLUMN arrived BIGINT NOT NULL DEFAULT 0;
