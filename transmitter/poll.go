@@ -3,6 +3,7 @@ package transmitter
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -156,8 +157,8 @@ type held struct {
 	r  *http.Request
 	id string
 
-	max      int  // SETs that are wanted; -1: as many as there are
-	now      bool // whatever there is, at once
+	max      int     // SETs that are wanted; -1: as many as there are
+	now      bool    // whatever there is, at once
 	st       *Stream // as just read; nil: to be read again
 	receiver string
 	begun    time.Time
@@ -299,15 +300,9 @@ func (p *held) step() {
 
 // pollBody reads the body of a poll. Of those that are larger than management bodies only a few are read at once.
 func (s *Server) pollBody(w http.ResponseWriter, r *http.Request) (*pollRequest, bool) {
-	if r.ContentLength > smallBody || r.ContentLength < 0 {
-		select {
-		case s.large <- struct{}{}:
-			defer func() { <-s.large }()
-		default:
-			unavailable(w)
-			return nil, false
-		}
-	}
+	g := &gate{ReadCloser: r.Body, room: s.large}
+	defer g.release()
+	r.Body = g
 	data, ok := s.bytes(w, r, maxPollBody)
 	if !ok {
 		return nil, false
@@ -318,6 +313,38 @@ func (s *Server) pollBody(w http.ResponseWriter, r *http.Request) (*pollRequest,
 		return nil, false
 	}
 	return q, true
+}
+
+// errNoRoom: too many large bodies are being read already.
+var errNoRoom = errors.New("transmitter: no room for a large body")
+
+// gate lets the small part of a body through, and more of it while there is room for large ones.
+type gate struct {
+	io.ReadCloser
+	read  int
+	room  chan struct{}
+	taken bool
+}
+
+// Read reads on, or gives errNoRoom.
+func (g *gate) Read(b []byte) (int, error) {
+	if g.read >= smallBody && !g.taken {
+		select {
+		case g.room <- struct{}{}:
+			g.taken = true
+		default:
+			return 0, errNoRoom
+		}
+	}
+	n, err := g.ReadCloser.Read(b)
+	g.read += n
+	return n, err
+}
+
+func (g *gate) release() {
+	if g.taken {
+		<-g.room
+	}
 }
 
 // acknowledge ends the delivery of what the receiver has, and of what it refuses (TX-182).
@@ -339,12 +366,9 @@ func (s *Server) endPoll(w http.ResponseWriter, r *http.Request, err error) {
 	s.failed(w, r, err)
 }
 
-// patience lets a held poll outlast the time limits that the http.Server has for short requests (P-98). The body is
-// read; without this the limit on reading would end the request.
+// patience lets the answer of a held poll be later than the http.Server has it for short requests (P-98).
 func patience(w http.ResponseWriter, wait time.Duration) {
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{})
-	_ = rc.SetWriteDeadline(time.Now().Add(wait + writeTime))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait + writeTime))
 }
 
 // stopping reports whether held polls end because the transmitter does.

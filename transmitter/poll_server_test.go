@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,4 +129,56 @@ func TestThousandHeldPolls(t *testing.T) {
 		}
 	}
 	t.Logf("all answered after %v", time.Since(begun))
+}
+
+// stalled is a body whose rest does not come until it is let go.
+type stalled struct {
+	io.Reader
+	stalls, rest chan struct{}
+}
+
+func (s *stalled) Read(b []byte) (int, error) {
+	n, err := s.Reader.Read(b)
+	if err == io.EOF {
+		s.stalls <- struct{}{}
+		<-s.rest
+	}
+	return n, err
+}
+
+// Large bodies that stall keep other large ones out, which are told to come again, and no small ones.
+func TestLargePollsThatStall(t *testing.T) {
+	x := newTransmitter(t, newConfig(new(transmitter.Memory)))
+	id := create(t, x, "token-a", pollBody)
+	large := `{"maxEvents":0,"ack":["` + strings.Repeat("a", 100_000) + `"]}`
+	send := func(body io.Reader, length int64) *http.Response {
+		r := httptest.NewRequest("POST", "https://ssf.example/t/blue/ssf/streams/"+id+"/poll", body)
+		r.ContentLength = length
+		r.Header.Set("Authorization", "Bearer token-a")
+		w := httptest.NewRecorder()
+		x.ServeHTTP(w, r)
+		return w.Result()
+	}
+	stalls, rest := make(chan struct{}), make(chan struct{})
+	var ended sync.WaitGroup
+	for range 4 {
+		ended.Go(func() {
+			if r := send(&stalled{strings.NewReader(large), stalls, rest}, -1); r.StatusCode != 200 {
+				t.Errorf("a large poll: %d", r.StatusCode)
+			}
+		})
+		<-stalls
+	}
+	if r := send(strings.NewReader(large), int64(len(large))); r.StatusCode != 503 || r.Header.Get("Retry-After") == "" {
+		t.Errorf("a large poll: %d", r.StatusCode)
+	}
+	if r := send(strings.NewReader(`{"maxEvents":0}`), -1); r.StatusCode != 200 {
+		t.Errorf("a small poll: %d", r.StatusCode)
+	}
+	close(rest)
+	ended.Wait()
+	if r := send(strings.NewReader(large), -1); r.StatusCode != 200 {
+		t.Errorf("afterwards: %d", r.StatusCode)
+	}
+	req.Covers(t, "P-128")
 }

@@ -308,13 +308,14 @@ func TestPollIsHeldAndTheStreamStops(t *testing.T) {
 		}
 		waiting := held(t, x, id, `{}`)
 		mustWait(t, waiting)
+		begun := time.Now()
 		setStatus("paused")
-		if p := <-waiting; p.Text != `{"sets":{}}` {
-			t.Errorf("paused: %s", p.Text)
+		if p := <-waiting; p.Text != `{"sets":{}}` || time.Since(begun) > time.Second {
+			t.Errorf("paused: %s after %v", p.Text, time.Since(begun))
 		}
 		req.Covers(t, "TX-190")
 		jti := sendN(t, x, 1)[0] // held by the stream
-		begun := time.Now()
+		begun = time.Now()
 		if p := <-held(t, x, id, `{}`); p.Text != `{"sets":{}}` || time.Since(begun) != 5*time.Second {
 			t.Errorf("polled while paused: %s after %v", p.Text, time.Since(begun))
 		}

@@ -251,6 +251,10 @@ func (s *Server) bytes(w http.ResponseWriter, r *http.Request, limit int64) ([]b
 	case errors.As(err, &large):
 		refuse(w, http.StatusRequestEntityTooLarge, stream.InvalidRequest, fmt.Sprintf("the body is larger than %d octets", limit))
 		return nil, false
+	case errors.Is(err, errNoRoom):
+		w.Header().Set("Connection", "close")
+		unavailable(w)
+		return nil, false
 	case errors.Is(err, os.ErrDeadlineExceeded): // of the http.Server
 		w.Header().Set("Connection", "close")
 		refuse(w, http.StatusRequestTimeout, stream.InvalidRequest, "the body did not arrive in time")
