@@ -71,7 +71,7 @@ func (f *fitting) planOrder(s *Stream, named subject.Identifier, row *Row, signe
 	}
 	row.Order = &SentOrder{
 		JTI: row.JTI, Receiver: s.Receiver, Stream: s.ID,
-		ReceiptIssuer: s.ReceiptIssuer, ReceiptAudience: agreed.ReceiptAudience,
+		ReceiptIssuer: s.ReceiptIssuer, ReceiptAudience: agreed.ReceiptAudience, Agreed: s.Receipts,
 		SetHash: u.Address(), Input: row.Input, EventType: m.Type, TXN: m.TXN,
 		IssuedAt: row.IssuedAt, CompleteBy: o.Directive.CompleteBy, InterimBy: o.Directive.InterimBy, When: o.Directive.Receipt.When,
 		State: OrderQueued,

@@ -67,7 +67,7 @@ func (s *Server) acceptReceipt(ctx context.Context, c Caller, compact string) (*
 	if p := receipt.CheckForm(u, s.cfg.Vocabulary, algorithms); p != nil { // check 2
 		return p, nil
 	}
-	keys, audiences, err := s.receiptKeys(ctx, c.Receiver, claims.Issuer) // check 3
+	keys, audiences, err := s.receiptKeys(ctx, c.Receiver, &claims) // check 3
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,8 @@ func (s *Server) algorithms() []set.Algorithm {
 
 // receiptKeys gives the keys of a receipt issuer on the streams of one receiver, and the audiences agreed
 // there; nil keys where no stream of the receiver has that issuer.
-func (s *Server) receiptKeys(ctx context.Context, receiver, issuer string) (set.KeySet, []string, error) {
+func (s *Server) receiptKeys(ctx context.Context, receiver string, claims *set.Claims) (set.KeySet, []string, error) {
+	issuer := claims.Issuer
 	snap, err := s.t.current(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -197,6 +198,22 @@ func (s *Server) receiptKeys(ctx context.Context, receiver, issuer string) (set.
 		}
 		keys, audiences = s.keysOf(fresh, issuer)
 	}
+	if keys != nil {
+		return keys, audiences, nil
+	}
+	// Its stream may be gone, or agree on other things by now: an order that was sent is still answered (receipts design §6.3).
+	_, jti, err := receipt.Named(claims)
+	if err != nil {
+		return nil, nil, nil
+	}
+	o, err := s.cfg.Store.Order(ctx, OrderKey{Receiver: receiver, ReceiptIssuer: issuer, JTI: jti})
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, audiences = s.keysOf([]*Stream{{ReceiptIssuer: o.ReceiptIssuer, Receipts: o.Agreed}}, issuer)
 	return keys, audiences, nil
 }
 

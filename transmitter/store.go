@@ -444,20 +444,23 @@ type SentOrder struct {
 	Stream          string // stream_id
 	ReceiptIssuer   string
 	ReceiptAudience string
-	SetHash         string // content address
-	Input           string // header.payload
-	EventType       string
-	TXN             string
-	IssuedAt        int64  // iat, seconds
-	CompleteBy      int64  // seconds; 0: none
-	InterimBy       int64  // seconds; 0: none
-	When            string // receipt.when of the directive: when a receipt is due
-	State           string
-	Arrived         Micros // when the receiver took or refused it
-	Withdrawn       Micros // 0: it stands
-	WithdrawnWhy    string
-	Disputed        string        // why, where two stories were told; else empty
-	Receipts        []KeptReceipt // accepted, by rising Seq
+	// Agreed is Stream.Receipts as it was when the order was sent: its receipts are known by these keys, also after
+	// the stream was changed or is gone.
+	Agreed       json.RawMessage
+	SetHash      string // content address
+	Input        string // header.payload
+	EventType    string
+	TXN          string
+	IssuedAt     int64  // iat, seconds
+	CompleteBy   int64  // seconds; 0: none
+	InterimBy    int64  // seconds; 0: none
+	When         string // receipt.when of the directive: when a receipt is due
+	State        string
+	Arrived      Micros // when the receiver took or refused it
+	Withdrawn    Micros // 0: it stands
+	WithdrawnWhy string
+	Disputed     string        // why, where two stories were told; else empty
+	Receipts     []KeptReceipt // accepted, by rising Seq
 }
 
 // OrderFilter narrows a list of orders. Empty members do not filter.

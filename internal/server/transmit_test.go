@@ -213,8 +213,9 @@ func (g *told) forget() {
 }
 
 // A policy's order goes where receipts are agreed, with its moment, and nowhere else.
-func TestPassOnOrder(t *testing.T) {
-	w := newWorld(t)
+func TestPassOnOrder(t *testing.T) { onBoth(t, passOnOrder) }
+
+func passOnOrder(t *testing.T, w *world) {
 	w.apply(docPassOn + `---
 kind: stream
 name: crm-orders
@@ -254,6 +255,9 @@ then:
 	}
 	all, err := w.srv.home().streams.Orders(context.Background(), transmitter.OrderFilter{TXN: "t-j1"})
 	if err != nil || len(all) != 1 {
-		t.Errorf("ledger: %d orders, %v", len(all), err)
+		t.Fatalf("ledger: %d orders, %v", len(all), err)
+	}
+	if !strings.Contains(string(all[0].Agreed), "https://crm.example.test/jwks.json") {
+		t.Errorf("the order forgets what was agreed: %s", all[0].Agreed)
 	}
 }

@@ -318,7 +318,7 @@ const (
 	signalColumns = `seq, id, tenant, source, door, issuer, jti, issued_at, txn, event_type, sub_id, event, set_hash, token, fingerprint, received, state, reason, identity, misses, has_order`
 	orderColumns  = `signal, tenant, directive, receipt_no, refused, receipt_issuer, receipt_audience, endpoint, complete_by, not_after, last_seq, last_hash, stage, outcome, sent_again`
 	jobColumns    = `seq, tenant, kind, ref, key, due, ready, tries, claim, again`
-	sentColumns   = `seq, tenant, receiver, receipt_issuer, jti, stream_id, receipt_audience, set_hash, input, event_type, txn, issued_at, complete_by, state, disputed, interim_by, receipt_when`
+	sentColumns   = `seq, tenant, receiver, receipt_issuer, jti, stream_id, receipt_audience, set_hash, input, event_type, txn, issued_at, complete_by, state, disputed, interim_by, receipt_when, agreed`
 	eventColumns  = `seq, tenant, type, subject, body, txn, at`
 	skipColumns   = `tenant, stream, event, reason, at`
 	bodyColumns   = `event, no, body`
@@ -347,7 +347,7 @@ func (k *keeping) sentRow(i int) []any {
 		state = transmitter.OrderQueued
 	}
 	return []any{k.orders[i], k.tenant, o.Receiver, o.ReceiptIssuer, o.JTI, o.Stream, o.ReceiptAudience, o.SetHash, o.Input, o.EventType, o.TXN,
-		o.IssuedAt, o.CompleteBy, state, o.Disputed, o.InterimBy, o.When}
+		o.IssuedAt, o.CompleteBy, state, o.Disputed, o.InterimBy, o.When, string(o.Agreed)}
 }
 
 func (k *keeping) skipRow(i int) []any {

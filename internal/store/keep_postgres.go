@@ -120,9 +120,9 @@ const (
 		JOIN event e ON e.seq = u.event`
 
 	pgKeepSent = `INSERT INTO sent_order (` + sentColumns + `)
-		SELECT u.seq, u.tenant, u.receiver, u.receipt_issuer, u.jti, u.stream_id, u.receipt_audience, u.set_hash, u.input, u.event_type, u.txn, u.issued_at, u.complete_by, u.state, u.disputed, u.interim_by, u.receipt_when
+		SELECT u.seq, u.tenant, u.receiver, u.receipt_issuer, u.jti, u.stream_id, u.receipt_audience, u.set_hash, u.input, u.event_type, u.txn, u.issued_at, u.complete_by, u.state, u.disputed, u.interim_by, u.receipt_when, u.agreed
 		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-			$12::bigint[], $13::bigint[], $14::text[], $15::text[], $16::bigint[], $17::text[], $18::bigint[], $19::bigint[]) u (` + sentColumns + `, stream, event)
+			$12::bigint[], $13::bigint[], $14::text[], $15::text[], $16::bigint[], $17::text[], $18::text[], $19::bigint[], $20::bigint[]) u (` + sentColumns + `, stream, event)
 		JOIN stream st ON st.seq = u.stream AND st.tenant = u.tenant AND st.status <> 'disabled' JOIN event e ON e.seq = u.event`
 
 	pgKeepOutbox = `INSERT INTO outbox (stream, event, jti, issued_at, kid, alg, sent_order, body, parting)

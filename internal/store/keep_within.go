@@ -38,7 +38,7 @@ func (s *Store) keepWithin(t *tx, k *keeping) error {
 			continue
 		}
 		if r.Order != nil {
-			if _, err := t.exec(`INSERT INTO sent_order (`+sentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`, k.sentRow(i)...); err != nil {
+			if _, err := t.exec(`INSERT INTO sent_order (`+sentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`, k.sentRow(i)...); err != nil {
 				return err
 			}
 		}

@@ -9,14 +9,16 @@ import (
 
 // orderSelect reads orders as scanOrder takes them.
 const orderSelect = `SELECT seq, receiver, receipt_issuer, jti, stream_id, receipt_audience, set_hash, input, event_type, txn, issued_at, complete_by, interim_by, receipt_when,
-	state, arrived, withdrawn, withdrawn_why, disputed FROM sent_order`
+	state, arrived, withdrawn, withdrawn_why, disputed, agreed FROM sent_order`
 
 func scanOrder(scan scanFunc) (*transmitter.SentOrder, error) {
 	o := &transmitter.SentOrder{}
 	var arrived, withdrawn int64
+	var agreed string
 	err := scan(&o.Key, &o.Receiver, &o.ReceiptIssuer, &o.JTI, &o.Stream, &o.ReceiptAudience, &o.SetHash, &o.Input, &o.EventType, &o.TXN, &o.IssuedAt, &o.CompleteBy,
-		&o.InterimBy, &o.When, &o.State, &arrived, &withdrawn, &o.WithdrawnWhy, &o.Disputed)
+		&o.InterimBy, &o.When, &o.State, &arrived, &withdrawn, &o.WithdrawnWhy, &o.Disputed, &agreed)
 	o.Arrived, o.Withdrawn = transmitter.Micros(arrived), transmitter.Micros(withdrawn)
+	o.Agreed = raw(agreed)
 	return o, err
 }
 
