@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"countersign/internal/hub"
 	"countersign/internal/req"
 	"countersign/set"
 	"countersign/stream"
@@ -350,5 +351,39 @@ func TestClientCredentials(t *testing.T) {
 	}
 	if status, _ := w.ask("GET", home+"/ssf/streams", got.Token, ""); status != 401 {
 		t.Errorf("after the client is gone: %d", status)
+	}
+}
+
+// A receipt that waited under a compromised key is cut again under another one, and the order is answered.
+func TestReceiptOfACompromisedKey(t *testing.T) {
+	w := newWorld(t)
+	w.apply(docApps + docIDP)
+	w.streamReady()
+	refuse := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) })
+	w.hold.Store(&refuse)
+	jti := w.order(`{"obligation":"must","actions":[{"id":"a1","action":"revoke_sessions"}],"receipt":{"when":"final","evidence":"assertion"}}`)
+	sig := w.signal("idp", jti, hub.SignalDone)
+	var kid string
+	w.eventually("a receipt waits", func() bool {
+		all, err := w.srv.store.ReceiptsOf(context.Background(), sig.Seq)
+		if err != nil || len(all) != 1 || all[0].Tries == 0 {
+			return false
+		}
+		kid = all[0].KID
+		return true
+	})
+	if _, err := (keyRing{w.srv}).Retire(context.Background(), "default", kid, false); hub.CodeOf(err) != hub.Conflict {
+		t.Errorf("a key that a receipt waits for: %v", err)
+	}
+	if _, err := (keyRing{w.srv}).Retire(context.Background(), "default", kid, true); err != nil {
+		t.Fatal(err)
+	}
+	w.hold.Store(nil)
+	if r := w.await(jti); r.Seq != 2 || r.Outcome == "" {
+		t.Errorf("seq %d, outcome %q", r.Seq, r.Outcome)
+	}
+	all, err := w.srv.store.ReceiptsOf(context.Background(), sig.Seq)
+	if err != nil || len(all) != 2 || all[0].State != "dead" || all[1].KID == kid {
+		t.Errorf("%+v, %v", all, err)
 	}
 }

@@ -22,6 +22,7 @@ type Store interface {
 	SignalBySeq(ctx context.Context, seq int64) (*hub.Signal, error)
 	MarkReceipt(ctx context.Context, r *hub.Receipt, job *hub.Job, next *hub.Micros) error
 	FinishJob(ctx context.Context, job *hub.Job, next *hub.Micros) error
+	Enqueue(ctx context.Context, tenant string, job hub.Job) error
 }
 
 // Answer is how a source is answered as it is set up now.

@@ -47,6 +47,8 @@ func (k *kept) MarkReceipt(_ context.Context, r *hub.Receipt, _ *hub.Job, next *
 	k.marked, k.next = r, next
 	return nil
 }
+func (k *kept) Enqueue(context.Context, string, hub.Job) error { return nil }
+
 func (k *kept) FinishJob(_ context.Context, _ *hub.Job, next *hub.Micros) error {
 	k.done++
 	k.next = next

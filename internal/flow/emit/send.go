@@ -13,6 +13,7 @@ import (
 
 	"countersign/internal/hub"
 	"countersign/internal/strictjson"
+	"countersign/internal/vault"
 	"countersign/receiver"
 	"countersign/stream"
 )
@@ -42,9 +43,16 @@ func (o *Office) DoSend(ctx context.Context, job *hub.Job, r *hub.Receipt) error
 		}
 		ans = &Answer{} // the source is gone; its orders are still answered, without a credential
 	}
-	if r.Token == "" {
-		if r.Token, err = o.Complete(r.Tenant, r.KID, r.Input); err != nil {
+	if r.Token == "" || r.Tries > 0 { // at a later try the key may have been withdrawn
+		token, err := o.Complete(r.Tenant, r.KID, r.Input)
+		if errors.Is(err, vault.ErrCompromised) {
+			return o.again(ctx, r, job)
+		}
+		if err != nil {
 			return fmt.Errorf("emit: sign receipt %s: %w", r.ID, err)
+		}
+		if r.Token == "" {
+			r.Token = token
 		}
 	}
 	r.Tries++
@@ -78,6 +86,21 @@ func (o *Office) DoSend(ctx context.Context, job *hub.Job, r *hub.Receipt) error
 	if err := o.Store.MarkReceipt(ctx, r, job, nil); err != nil {
 		return err
 	}
+	o.Sent(r)
+	return nil
+}
+
+// again sets a receipt aside whose key was withdrawn as compromised, and lets another one say the same: what that key
+// signs proves nothing, and each receipt restates the whole order.
+func (o *Office) again(ctx context.Context, r *hub.Receipt, job *hub.Job) error {
+	r.State, r.Reason = "dead", "its signing key was withdrawn; the next receipt of this order says the same"
+	if err := o.Store.Enqueue(ctx, r.Tenant, hub.Job{Kind: "cut", Ref: r.SignalSeq, Due: hub.At(o.Now())}); err != nil {
+		return err
+	}
+	if err := o.Store.MarkReceipt(ctx, r, job, nil); err != nil {
+		return err
+	}
+	o.Log.Warn("a receipt is cut again, because its signing key was withdrawn", "receipt", r.ID, "source", r.Source, "kid", r.KID)
 	o.Sent(r)
 	return nil
 }
