@@ -2,9 +2,11 @@ package transmitter_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,35 +233,41 @@ func TestAppleIsGreeted(t *testing.T) {
 		store := new(transmitter.Memory)
 		cfg := newConfig(store)
 		cfg.Legacy, cfg.Receipts = []string{transmitter.ShapeApple}, nil
-		var pushed []string
+		var mu sync.Mutex
+		var all []string
+		pushed := func() []string {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(all)
+		}
 		cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-			body := make([]byte, r.ContentLength)
-			if _, err := r.Body.Read(body); err != nil {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
 				return nil, err
 			}
-			pushed = append(pushed, string(body))
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, string(body))
 			return answer(202), nil
 		})
 		x := newTransmitter(t, cfg)
 		defer running(t, x)()
 		asks(t, x, "POST", "ssf/streams", appleCreate, 201)
 		time.Sleep(time.Second)
-		synctest.Wait()
-		if len(pushed) != 0 {
-			t.Errorf("sent at once: %d", len(pushed))
+		if n := len(pushed()); n != 0 {
+			t.Errorf("sent at once: %d", n)
 		}
 		time.Sleep(4 * time.Second)
-		synctest.Wait()
-		if len(pushed) != 1 {
-			t.Fatalf("%d were pushed", len(pushed))
+		if n := len(pushed()); n != 1 {
+			t.Fatalf("%d were pushed", n)
 		}
-		if e := olderEvent(t, pushed[0], verificationURI); e["state"] != nil || e["subject"] == nil {
+		if e := olderEvent(t, pushed()[0], verificationURI); e["state"] != nil || e["subject"] == nil {
 			t.Errorf("%v", e)
 		}
 		req.Covers(t, "LEG-24")
 		mustSend(t, x, message("alice"))
-		synctest.Wait()
-		e := olderEvent(t, pushed[1], sessionRevoked)
+		e := olderEvent(t, pushed()[1], sessionRevoked)
 		if user, _ := e["subject"].(map[string]any)["user"].(map[string]any); user["email"] != "alice@example.com" {
 			t.Errorf("%v", e)
 		}
