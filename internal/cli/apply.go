@@ -36,6 +36,7 @@ type applyAnswer struct {
 	DryRun     bool        `json:"dry_run"`
 	Generation int64       `json:"generation,omitempty"`
 	Plan       []applyStep `json:"plan"`
+	Warnings   []string    `json:"warnings,omitempty"`
 }
 
 func (a *App) applyCommand() *cobra.Command {
@@ -183,6 +184,9 @@ func (a *App) printPlan(answer *applyAnswer) error {
 			line += "  (" + strings.Join(s.Fields, ", ") + ")"
 		}
 		a.say("%s", line)
+	}
+	for _, w := range answer.Warnings {
+		a.say("warning: %s", w)
 	}
 	verb := "Done"
 	if answer.DryRun {

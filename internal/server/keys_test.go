@@ -295,7 +295,7 @@ func TestClientNarrowed(t *testing.T) {
 func TestClientCredentials(t *testing.T) {
 	w := newWorld(t)
 	if status, body := w.call("POST", "/apply", map[string]any{"resources": []json.RawMessage{
-		json.RawMessage(`{"kind":"client","name":"crm","auth":"client_secret_basic","client_secret":{"stored":"crm"},"scopes":["ssf.read","ssf.manage"]}`)}}); status != 200 {
+		json.RawMessage(`{"kind":"client","name":"crm","auth":"client_secret_basic","client_secret":{"stored":"crm"},"scopes":["ssf.read","ssf.manage"]}`)}}); status != 200 || !strings.Contains(string(body), `"warnings":["client crm: client_secret: there is no secret crm yet`) {
 		t.Fatalf("apply: %d %s", status, body)
 	}
 	// The secret is not there yet: nobody gets in, and the client says what is missing.
