@@ -6,6 +6,12 @@
 // what each room needs and swaps it whole when they change, judge.go joins correlation and decision, check.go
 // is what apply asks before it writes, adapt.go fits rooms that do not know each other together.
 //
+// Several tenants live side by side: tenant.go holds what is a tenant's own (its view and its transmitter), route.go
+// gives each request to the tenant of its address. The store, the belt, the way out and the metrics are shared, and
+// every row and job says whose it is. settle.go makes the streams that operators declare and holds receivers to what their
+// client may have; transmit.go carries out what policies pass on; keys.go lets signing keys change; watch.go looks after
+// streams and orders; trace.go makes spans.
+//
 //	           ┌ web/ssf ── ingest ─┐                 ┌ act ── connector ─┐
 //	listeners ─┤                    ├─ flow.Belt ─────┼ emit              ├─ egress ─► outside
 //	           └ web/api, console ──┘   (jobs)        └ enroll            ┘
