@@ -17,6 +17,9 @@ import (
 // eachSubject is whom the events of each-event speak about where the request names nobody: nobody's address (RFC 2606).
 const eachSubject = `{"format":"email","email":"countersign-each-event@example.com"}`
 
+// eachResource takes its place where a type is about a resource of SCIM.
+const eachResource = `{"format":"scim","uri":"/Users/countersign-each-event","externalId":"countersign-each-event"}`
+
 // examples are payloads as they occur, by the name of the type. A type that is not here has no members that must be given.
 var examples = map[string]string{
 	"caep/session-revoked":        `{"initiating_entity":"policy","reason_admin":{"en":"Test event: landspeed policy violated"},"reason_user":{"en":"Test event: please sign in again"}}`,
@@ -58,8 +61,9 @@ func (d *Door) eachEvent(w http.ResponseWriter, r *request) error {
 	if err := optionalBody(w, r, &req); err != nil {
 		return err
 	}
+	named := true
 	if req.SubID = notNull(req.SubID); len(req.SubID) == 0 {
-		req.SubID = json.RawMessage(eachSubject)
+		req.SubID, named = json.RawMessage(eachSubject), false
 	}
 	sub, err := subjectOf("sub_id", req.SubID)
 	if err != nil {
@@ -80,7 +84,7 @@ func (d *Door) eachEvent(w http.ResponseWriter, r *request) error {
 		a.TXN = set.NewID()
 	}
 	for _, uri := range v.Stream.Delivered {
-		one, err := d.sendExample(r, o, v.Stream.ID, uri, a.TXN, &sub, req.SubID)
+		one, err := d.sendExample(r, o, v.Stream.ID, uri, a.TXN, req.SubID, named)
 		if err != nil {
 			return err
 		}
@@ -93,7 +97,7 @@ func (d *Door) eachEvent(w http.ResponseWriter, r *request) error {
 }
 
 // sendExample sends one event the way of real ones: through the match with the stream's status, types and subjects.
-func (d *Door) sendExample(r *request, o office, stream, uri, txn string, sub *subject.Identifier, raw json.RawMessage) (EachSent, error) {
+func (d *Door) sendExample(r *request, o office, stream, uri, txn string, raw json.RawMessage, named bool) (EachSent, error) {
 	one := EachSent{Type: uri, Outcome: "skipped"}
 	t, ok := d.c.Registry.Lookup(uri)
 	if !ok || t.StreamLevel {
@@ -104,8 +108,23 @@ func (d *Door) sendExample(r *request, o office, stream, uri, txn string, sub *s
 		one.Reason = err.Error()
 		return one, nil
 	}
-	m := transmitter.Message{Type: uri, SubID: raw, Payload: Example(t, d.c.Now().Unix()), TXN: txn, Streams: []string{stream}, Checked: sub}
+	if !named && len(t.Subjects) > 0 && !slices.Contains(t.Subjects, "email") && slices.Contains(t.Subjects, "scim") {
+		raw = json.RawMessage(eachResource)
+		sub, err := subjectOf("sub_id", raw)
+		if err == nil {
+			err = r.caller.mayTell(&sub)
+		}
+		if err != nil {
+			one.Reason = err.Error()
+			return one, nil
+		}
+	}
+	m := transmitter.Message{Type: uri, SubID: raw, Payload: Example(t, d.c.Now().Unix()), TXN: txn, Streams: []string{stream}}
 	sent, err := o.streams.Send(r.Context(), m)
+	if errors.Is(err, subject.ErrInvalid) || errors.Is(err, event.ErrInvalid) { // this type is not about such a subject
+		one.Reason = strings.TrimPrefix(err.Error(), "transmitter: ")
+		return one, nil
+	}
 	if err != nil {
 		return one, streamError(err)
 	}

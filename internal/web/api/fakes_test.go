@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type wire struct {
 	sent   []transmitter.Message
 	skip   map[string]string // event type: why it is skipped
 	silent map[string]bool   // event type: nothing is said of it
+	unfit  map[string]bool   // event type: it is not about such a subject
 	broken error
 	answer func(id string) // what comes of a verification event
 }
@@ -83,6 +85,9 @@ func (w *wire) ListSubject(_ context.Context, id string, sub subject.Identifier,
 }
 
 func (w *wire) Send(_ context.Context, m transmitter.Message) (*transmitter.Sent, error) {
+	if w.unfit[m.Type] {
+		return nil, fmt.Errorf("transmitter: sub_id: %w: it is about a subject of format phone_number", subject.ErrInvalid)
+	}
 	w.sent = append(w.sent, m)
 	s := &transmitter.Sent{TXN: m.TXN}
 	switch why := w.skip[m.Type]; {

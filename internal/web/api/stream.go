@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"countersign/event"
 	"countersign/internal/hub"
 	"countersign/internal/sight"
 	"countersign/internal/store"
@@ -378,6 +379,8 @@ func streamError(err error) error {
 		return nil
 	case errors.Is(err, transmitter.ErrNotFound):
 		return hub.Errorf(hub.NotFound, "the stream is gone").WithHint("countersign stream list")
+	case errors.Is(err, subject.ErrInvalid), errors.Is(err, event.ErrInvalid):
+		return hub.Errorf(hub.Invalid, "%s", strings.TrimPrefix(err.Error(), "transmitter: "))
 	case errors.Is(err, transmitter.ErrTooMany):
 		return hub.Errorf(hub.Conflict, "the stream's list has as many subjects as it may have")
 	case errors.Is(err, transmitter.ErrBusy), errors.Is(err, transmitter.ErrStale):

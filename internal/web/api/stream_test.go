@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"countersign/event"
 	"countersign/event/ssf"
 	"countersign/internal/hub"
 	"countersign/internal/sight"
+	"countersign/subject"
 	"countersign/transmitter"
 )
 
@@ -186,6 +188,8 @@ func TestStreamVerifyExplainSubjects(t *testing.T) {
 	if got := b.here().asked; len(got) != 5 || !slices.Equal(got[:3], want) || !strings.HasSuffix(got[3], "on unverified") || !strings.HasSuffix(got[4], "off verified") {
 		t.Errorf("%v", got)
 	}
+	b.here().broken = fmt.Errorf("transmitter: sub_id: %w: x is about a subject of format scim", subject.ErrInvalid)
+	b.refused(400, hub.Invalid, "about a subject of format scim", b.post("/streams/"+pushID+"/explain", b.operator, `{"event_type":"caep/session-revoked","sub_id":{"format":"opaque","id":"x"}}`))
 	b.here().broken = transmitter.ErrTooMany
 	b.refused(409, hub.Conflict, "as many subjects", b.post("/streams/"+pushID+"/subjects", b.operator, `{"add":{"format":"opaque","id":"x"}}`))
 	b.here().broken = nil
@@ -220,8 +224,12 @@ func TestEveryTypeHasAnExample(t *testing.T) {
 	n := 0
 	for _, typ := range b.cfg.Registry.Types() {
 		body := Example(typ, start.Unix())
-		if _, err := b.cfg.Registry.Decode(typ.URI, body); err != nil && !typ.StreamLevel {
+		payload, err := b.cfg.Registry.Decode(typ.URI, body)
+		if err != nil && !typ.StreamLevel {
 			t.Errorf("%s: %v", typ.Name, err)
+		}
+		if s, ok := payload.(event.Strict); ok && s.ValidateSent() != nil && !typ.StreamLevel {
+			t.Errorf("%s may not be sent: %v", typ.Name, s.ValidateSent())
 		}
 		if strings.HasPrefix(typ.Name, "caep/") && !strings.Contains(string(body), fmt.Sprintf(`"event_timestamp":%d`, start.Unix())) {
 			t.Errorf("%s says no time", typ.Name)
@@ -263,10 +271,21 @@ func TestEachEvent(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	for _, m := range w.sent {
-		if m.TXN != a.TXN || !slices.Equal(m.Streams, []string{pushID}) || !strings.Contains(string(m.SubID), "@example.com") {
+		want := "@example.com"
+		if strings.HasPrefix(m.Type, "urn:ietf:params:scim:") {
+			want = "/Users/"
+		}
+		if m.TXN != a.TXN || !slices.Equal(m.Streams, []string{pushID}) || !strings.Contains(string(m.SubID), want) {
 			t.Errorf("%+v", m)
 		}
 	}
+	// A type that is not about such a subject is skipped, and the others are sent.
+	w.unfit = map[string]bool{delivered[3]: true}
+	b.decode(b.want(202, b.post("/streams/crm/each-event", b.operator, "")), &a)
+	if e := a.Events[3]; e.Outcome != "skipped" || !strings.Contains(e.Reason, "about a subject of format") || a.Queued != len(delivered)-3 {
+		t.Errorf("%+v", e)
+	}
+	w.unfit = nil
 	// Who is bound by a client's lists is bound here, too.
 	w.sent = nil
 	b.refused(403, hub.Forbidden, "about this subject", b.post("/streams/crm/each-event", b.tokens["writer"], ""))
