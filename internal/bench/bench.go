@@ -26,6 +26,7 @@ type Options struct {
 	Database   string        // postgres:// URL; empty: SQLite
 	Kills      int           // kill: random kills beside the named ones; 0: 5
 	Rows       int           // backlog: SETs that wait; streams: how many; 0: the figure's own
+	Dir        string        // full: a small file system of its own, for the hub's data
 	JSON       bool
 	Exe        string
 	Out        io.Writer // where progress goes; nil: nowhere
@@ -63,7 +64,9 @@ type Result struct {
 	Times      float64        `json:"times,omitempty"`
 	QueueStart int64          `json:"queue_start,omitempty"` // SETs acknowledged and not delivered
 	QueueEnd   int64          `json:"queue_end,omitempty"`
-	KB         float64        `json:"kb_each,omitempty"` // of the hub's memory
+	KB         float64        `json:"kb_each,omitempty"`     // of the hub's memory
+	Refused    int64          `json:"refused,omitempty"`     // answers 503
+	Recovered  float64        `json:"recovered_s,omitempty"` // from the cure to the next acknowledgement
 	Lost       int64          `json:"lost"`
 	SentTwice  int64          `json:"sent_twice"`
 	Kills      int            `json:"kills"`
@@ -80,7 +83,7 @@ func (r *Result) OK() bool { return r.Lost == 0 && r.Blind == 0 && len(r.Problem
 // figures are what can be measured.
 var figures = map[string]func(context.Context, Options) (*Result, error){
 	"deliver": deliver, "ingest": ingest, "loop": loop, "kill": kill,
-	"steady": steady, "isolation": isolation, "backlog": backlogged, "polls": polls, "streams": idleStreams, "nodes": nodes,
+	"steady": steady, "isolation": isolation, "backlog": backlogged, "polls": polls, "streams": idleStreams, "nodes": nodes, "outage": outage, "full": full,
 }
 
 // Figures are the names that Options.What may have.
@@ -180,6 +183,9 @@ func (r *Result) Print(w io.Writer) {
 	}
 	if r.QueueStart+r.QueueEnd > 0 {
 		row("queue start, end", "%d, %d", r.QueueStart, r.QueueEnd)
+	}
+	if r.Refused > 0 {
+		row("refused with 503", "%d, taken again after %.2f s", r.Refused, r.Recovered)
 	}
 	if r.KB > 0 {
 		row("memory of each", "%.1f KB", r.KB)

@@ -22,11 +22,12 @@ type door struct {
 	client *http.Client
 	url    string
 	auth   string
-	event  string // its type
+	event  string        // its type
+	bare   *atomic.Int64 // counts refusals with 503 that name no time to come again; nil: nothing is counted
 }
 
 func (g *rig) door() *door {
-	return &door{g.light(), g.hub.Admin + "/api/v1/signals", "Bearer " + g.token, sessionRevoked}
+	return &door{g.light(), g.hub.Admin + "/api/v1/signals", "Bearer " + g.token, sessionRevoked, nil}
 }
 
 // post sends event number n about a person of its own and gives the time to the acknowledgement.
@@ -46,6 +47,9 @@ func (d *door) post(ctx context.Context, n int64) (time.Duration, error) {
 	}
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
 	resp.Body.Close()
+	if d.bare != nil && resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "" {
+		d.bare.Add(1)
+	}
 	if resp.StatusCode != http.StatusAccepted {
 		return 0, &refused{resp.StatusCode, strings.TrimSpace(string(answer))}
 	}

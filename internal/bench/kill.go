@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"countersign/stream"
 )
 
 // points are the named moments at which the hub can be made to end itself (docs/flow.md), each of
@@ -17,7 +19,7 @@ var points = []string{
 	"attempt.after-commit", "act.before-send", "act.after-answer", "act.before-readback",
 	"action.before-commit", "action.after-commit",
 	"receipt.before-commit", "receipt.after-commit", "receipt.before-send", "receipt.after-answer",
-	"push.after-202", "ack.before-commit",
+	"push.after-202", "ack.before-commit", "ack.after-commit", "poll.before-commit", "poll.after-commit",
 }
 
 const (
@@ -54,6 +56,22 @@ func kill(ctx context.Context, opt Options) (*Result, error) {
 	if err := w.streams(ctx, opt.FanOut, func(i int) string { return fmt.Sprintf("%s/s%d", rc.url, i) }, sessionRevoked); err != nil {
 		return nil, err
 	}
+	polled, err := w.makeStreams(ctx, 1, func(int) *stream.Configuration {
+		return &stream.Configuration{EventsRequested: []string{sessionRevoked}, Delivery: &stream.Delivery{Method: stream.PollMethod}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The stream that is polled is one more of the receivers' paths.
+	path := fmt.Sprintf("/s%d", opt.FanOut)
+	opt.FanOut++
+	pollCtx, stopPolls := context.WithCancel(ctx)
+	polls := make(chan struct{})
+	go func() {
+		w.poll(pollCtx, polled[0].Delivery.EndpointURL, func(set string) { rc.note(path, []byte(set)) })
+		close(polls)
+	}()
+	defer func() { stopPolls(); <-polls }()
 	r := &Result{Alg: opt.Alg, FanOut: opt.FanOut, Points: map[string]int{}}
 	load := w.startLoad(ctx, opt.Rate)
 	load.width.Store(1)
@@ -105,6 +123,27 @@ func kill(ctx context.Context, opt Options) (*Result, error) {
 	load.stop()
 	w.settle(ctx, r, rc, load)
 	return r, nil
+}
+
+// poll polls and acknowledges through every outage.
+func (g *rig) poll(ctx context.Context, endpoint string, take func(set string)) {
+	client, _, err := g.api(ctx)
+	if err != nil {
+		return
+	}
+	var ack []string
+	for ctx.Err() == nil {
+		got, err := client.Poll(ctx, endpoint, &stream.PollRequest{Ack: ack})
+		if err != nil { // what was acknowledged in it may not have arrived: it is said again
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		ack = ack[:0]
+		for jti, set := range got.Sets {
+			take(set)
+			ack = append(ack, jti)
+		}
+	}
 }
 
 func ended(c <-chan struct{}) bool {

@@ -43,7 +43,6 @@ func startReceivers(cert tls.Certificate, every int64) (*receivers, error) {
 }
 
 func (rc *receivers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	at := time.Now()
 	if r.URL.Path == "/floor" {
 		io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusAccepted)
@@ -54,12 +53,19 @@ func (rc *receivers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	if n, ok := number(body); ok && n%rc.every == 0 {
+	rc.note(r.URL.Path, body)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// note counts a SET that came for a path.
+func (rc *receivers) note(path string, set []byte) {
+	at := time.Now()
+	if n, ok := number(set); ok && n%rc.every == 0 {
 		rc.mu.Lock()
-		m := rc.seen[r.URL.Path]
+		m := rc.seen[path]
 		if m == nil {
 			m = map[int64]int{}
-			rc.seen[r.URL.Path] = m
+			rc.seen[path] = m
 		}
 		m[n]++
 		if _, ok := rc.arrived[n]; !ok {
@@ -68,7 +74,6 @@ func (rc *receivers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rc.mu.Unlock()
 	}
 	rc.count.Add(1)
-	w.WriteHeader(http.StatusAccepted)
 }
 
 // latencies fills r with the times from sent to the first arrival.

@@ -41,13 +41,14 @@ type props struct {
 	resources string    // YAML documents after the client, each begun with ---
 	secrets   map[string]string
 	args, env []string
+	dir       string // where everything lies; empty: a temporary folder
 	named     bool   // the client's streams call people by a name of its own, and the people are known
 	config    string // lines added to the configuration file
 }
 
 // newRig writes the configuration, starts the hub with the resources and makes the client's token.
 func newRig(ctx context.Context, opt Options, p props) (*rig, error) {
-	dir, err := os.MkdirTemp("", "countersign-bench-")
+	dir, err := os.MkdirTemp(p.dir, "countersign-bench-")
 	if err != nil {
 		return nil, err
 	}

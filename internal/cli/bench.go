@@ -71,6 +71,8 @@ func (a *App) benchCommand() *cobra.Command {
 			"  streams    memory of 10,000 streams that lie idle\n" +
 			"  nodes      two hubs on one PostgreSQL database against one\n" +
 			"  loop       a signal in, sessions ended and proven, the receipt accepted\n" +
+			"  outage     the database goes away under load and comes back (--seconds, PostgreSQL)\n" +
+			"  full       the disk fills up under load and has room again (--dir, SQLite)\n" +
 			"  kill       the loop and deliveries under SIGKILL at named points and at random\n\n" +
 			"  countersign bench deliver --alg ES256 --fan-out 10\n  countersign bench ingest --rate 1000\n  countersign bench loop\n  countersign bench kill --database postgres://…",
 		ValidArgs: bench.Figures(),
@@ -116,6 +118,7 @@ func (a *App) benchCommand() *cobra.Command {
 	f.DurationVar(&opt.Fsync, "fsync-delay", 0, "added to each commit, to see what a slower disk does")
 	f.IntVar(&opt.Kills, "kills", 5, "kill: random kills beside the named stop points")
 	f.IntVar(&opt.Rows, "rows", 0, "backlog: tokens that wait (default 1,000,000); streams: how many lie idle (default 10,000)")
+	f.StringVar(&opt.Dir, "dir", "", "full: a small file system of its own")
 	f.StringVar(&opt.Database, "database", "", "a postgres:// URL instead of SQLite")
 	return c
 }
