@@ -22,6 +22,10 @@ func checkStream(doc yaml.Doc, s *hub.Stream) error {
 		return doc.Errorf("deliver", "deliver is one of {to: https://…} and {poll: true}")
 	case d.Poll && d.AuthorizationHeader != nil:
 		return doc.Errorf("deliver.authorization_header", "authorization_header belongs to deliver.to, and has no effect with poll")
+	case d.Direct && d.Poll:
+		return doc.Errorf("deliver.direct", "direct belongs to deliver.to: who polls has a stream")
+	case d.Direct && s.Inactivity != "":
+		return doc.Errorf("inactivity", "a receiver without a stream API (deliver.direct) shows no activity")
 	case s.Window < 0 || s.Window > maxWindow:
 		return doc.Errorf("window", "window is 1 to %d SETs in flight; 1 keeps strict order", maxWindow)
 	}

@@ -178,6 +178,8 @@ func TestRefusals(t *testing.T) {
 		{"stream to nowhere", stream, "deliver is one of"},
 		{"stream both", stream + "deliver: {to: 'https://a.test', poll: true}\n", "deliver is one of"},
 		{"stream header", stream + "deliver: {poll: true, authorization_header: {stored: a}}\n", "has no effect with poll"},
+		{"stream direct poll", stream + "deliver: {poll: true, direct: true}\n", "direct belongs to deliver.to"},
+		{"stream direct inactivity", stream + "deliver: {to: 'https://a.test', direct: true}\ninactivity: 24h\n", "shows no activity"},
 		{"stream window", stream + "deliver: {poll: true}\nwindow: -1\n", "window is 1 to 1024"},
 		{"stream inactivity", stream + "deliver: {poll: true}\ninactivity: 1s\n", "inactivity is a span"},
 		{"stream orders", stream + "deliver: {poll: true}\norders: {receipts: true}\n", "say whose receipts they are"},

@@ -171,7 +171,7 @@ func (t *tenant) narrow(ctx context.Context, v *view) error {
 		if why == "" || st.Status != transmitter.Enabled {
 			continue
 		}
-		if _, err := t.streams.SetStatus(ctx, st.ID, transmitter.Paused, why); err != nil && !errors.Is(err, transmitter.ErrNotFound) {
+		if _, err := (streamOffice{t.streams, t}).SetStatus(ctx, st.ID, transmitter.Paused, why); err != nil && !errors.Is(err, transmitter.ErrNotFound) {
 			return err
 		}
 		t.s.log.WarnContext(ctx, "a stream was paused", "tenant", t.name, "stream_id", st.ID, "reason", why)

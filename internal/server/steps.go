@@ -237,7 +237,7 @@ func (s *Server) doors() (outside, admin http.Handler) {
 		Changed: s.changed, Show: s.show, Ready: s.Ready, Metrics: s.metrics.Handler(), MetricsOpen: s.cfg.AdminPlain(),
 		Streams: func(tenant string) api.Streams {
 			if t := s.of(tenant); t != nil {
-				return t.streams
+				return streamOffice{t.streams, t}
 			}
 			return nil
 		},
