@@ -331,6 +331,18 @@ func TestNaming(t *testing.T) {
 	if sent := mustSend(t, x, m); len(sent.Queued) != 1 || len(sent.Skipped) != 5 {
 		t.Fatalf("without names: %+v", sent)
 	}
+	// Where everybody is skipped, the history still has it.
+	alone := new(transmitter.Memory)
+	cfg.Store = alone
+	x = newTransmitter(t, cfg)
+	putListed(t, alone, "none", "", naming(`"none"`))
+	m.TXN = "txn-10"
+	if sent := mustSend(t, x, m); len(sent.Queued) != 0 || len(sent.Skipped) != 1 {
+		t.Fatalf("everybody skipped: %+v", sent)
+	}
+	if lines, err := alone.Deliveries(t.Context(), transmitter.DeliveryFilter{TXN: "txn-10"}); err != nil || len(lines) != 1 {
+		t.Fatalf("the history has %d lines, %v", len(lines), err)
+	}
 	// A fault that may pass keeps nothing.
 	broken := errors.New("the store of names is away")
 	cfg.Name = func(context.Context, *transmitter.Stream, subject.Identifier, string) (subject.Identifier, string, error) {
