@@ -42,6 +42,8 @@ type applyAnswer struct {
 	DryRun     bool   `json:"dry_run"`
 	Generation int64  `json:"generation,omitempty"` // of the resources after the write; absent where nothing was written
 	Plan       []Step `json:"plan"`
+	// Warnings say what is written and does not work yet, such as a resource whose secret is not there.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 func (d *Door) apply(w http.ResponseWriter, r *request) error {
@@ -89,8 +91,24 @@ func (d *Door) apply(w http.ResponseWriter, r *request) error {
 		if answer.Generation, err = d.commit(r.Context(), r.tenant, changes, len(req.Secrets) > 0); err != nil {
 			return err
 		}
+		answer.Warnings = d.warnings(r, docs)
 	}
 	return writeJSON(w, http.StatusOK, answer)
+}
+
+// warnings are the problems of what was applied, as a running hub sees them now.
+func (d *Door) warnings(r *request, docs []hub.Resource) []string {
+	if d.c.Show == nil {
+		return nil
+	}
+	var out []string
+	for _, res := range docs {
+		res.Tenant = r.tenant
+		if why, ok := d.c.Show(r.Context(), &res)["problem"].(string); ok && why != "" {
+			out = append(out, string(res.Kind)+" "+res.Name+": "+why)
+		}
+	}
+	return out
 }
 
 // within refuses changes by which a client would give itself, or one whose tokens it may hold, what it was not given: its
