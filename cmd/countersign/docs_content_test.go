@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"countersign/event"
 	"countersign/event/caep"
@@ -23,6 +24,7 @@ import (
 	"countersign/internal/config"
 	"countersign/internal/connector"
 	"countersign/internal/flow/decide"
+	"countersign/internal/req"
 	"countersign/internal/resource"
 	"countersign/receipt"
 )
@@ -354,4 +356,18 @@ func TestDocsReceiptSchema(t *testing.T) {
 	if seen < 50 {
 		t.Errorf("the schema has only %d members", seen)
 	}
+}
+
+// docs/transmitter.md says how long a paused stream holds what is for it, and the program holds it so long.
+func TestDocsPausedStream(t *testing.T) {
+	t.Parallel()
+	row := regexp.MustCompile(`(?m)^\| A paused stream, .* hold \| everything, for (\d+) days .*\(` + "`transmitter.retention`" + `\)`).FindStringSubmatch(read(t, "docs/transmitter.md"))
+	if row == nil {
+		t.Fatal("the page does not say how long a paused stream holds")
+	}
+	held, err := time.ParseDuration(config.Default().Transmitter.Retention)
+	if days := fmt.Sprint(held.Hours() / 24); err != nil || days != row[1] {
+		t.Errorf("the page says %s days, the program holds for %s", row[1], days)
+	}
+	req.Covers(t, "IOP-10")
 }
