@@ -1,14 +1,14 @@
 package transmitter
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
 
 // Park parks a poll as the poll endpoint does.
 func (t *Transmitter) Park(stream int64) (woken <-chan struct{}, leave func(), ok bool) {
 	return t.wait(stream)
 }
-
-// RetryAfter is how the header is read.
-var RetryAfter = retryAfter
 
 // Times is the histogram of delivery times.
 type Times struct{ h histogram }
@@ -27,4 +27,10 @@ func (p *Pump) Rows() (are, counted int) {
 		are += len(l.ring) + len(l.held)
 	}
 	return are, p.held
+}
+
+// ReadAnswer is how an answer is taken apart.
+func ReadAnswer(resp *http.Response, ours http.Header, now time.Time) (reason, advice string, retryAfter time.Duration, taken bool) {
+	a := read(resp, ours, now)
+	return a.reason, a.advice, a.retryAfter, a.class == delivered
 }

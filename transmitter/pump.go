@@ -320,7 +320,6 @@ func (p *Pump) refit(old, now *snapshot) {
 			p.dress(l, s)
 		}
 		p.empty(l, l.reach == partings) // rows may have been dropped with the change
-		p.settle(key, Trouble{})
 		if l.reach == everything {
 			p.look(l, 0)
 			continue

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"countersign/internal/req"
 	"countersign/ssftest"
@@ -306,4 +307,37 @@ func TestTheCertificateIsChecked(t *testing.T) {
 		t.Errorf("trouble %+v, %d pushes", tr, len(r.Pushes()))
 	}
 	req.Covers(t, "TX-165")
+}
+
+// FuzzAnswer takes apart whatever a receiver answers.
+func FuzzAnswer(f *testing.F) {
+	f.Add(202, "", "", []byte(nil))
+	f.Add(400, "", "", []byte(`{"err":"invalid_key","description":"no key push-secret"}`))
+	f.Add(401, `Bearer error="invalid_token"`, "", []byte(nil))
+	f.Add(403, `Bearer error="push-secret"`, "", []byte("push\x00-secret"))
+	f.Add(429, "", "120", []byte(nil))
+	f.Add(503, "", "Wed, 21 Oct 2026 07:28:00 GMT", []byte(`{"err":"`+strings.Repeat("x", 1000)+`"}`))
+	f.Add(503, "", "99999999999999999999", []byte("{"))
+	f.Add(307, "", "-1", []byte(`[1]`))
+	now := time.Unix(1_790_000_000, 0)
+	ours := http.Header{"Authorization": {"Bearer push-secret"}}
+	f.Fuzz(func(t *testing.T, status int, challenge, retry string, body []byte) {
+		resp := &http.Response{StatusCode: status, ContentLength: -1, Body: io.NopCloser(bytes.NewReader(body)),
+			Header: http.Header{"Www-Authenticate": {challenge}, "Retry-After": {retry}}}
+		reason, advice, wait, taken := transmitter.ReadAnswer(resp, ours, now)
+		if taken != (status/100 == 2) {
+			t.Errorf("%d: taken %v", status, taken)
+		}
+		if taken != (reason == "") {
+			t.Errorf("%d: reason %q", status, reason)
+		}
+		if wait < 0 || wait > time.Hour {
+			t.Errorf("Retry-After %q is %v", retry, wait)
+		}
+		for _, text := range []string{reason, advice} {
+			if len(text) > 600 || !utf8.ValidString(text) || strings.Contains(text, "push-secret") || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				t.Errorf("it says %q", text)
+			}
+		}
+	})
 }

@@ -207,10 +207,19 @@ func TestTheLastWordIsTriedAgain(t *testing.T) {
 			}
 			return answer(202), nil
 		}}
-		x := newTransmitter(t, onWire(store, w))
+		cfg := onWire(store, w)
+		cfg.Sweep = 24 * time.Hour
+		x := newTransmitter(t, cfg)
 		st := putStream(t, store, "s1", "https://r.example/in")
 		defer begin(t, x)()
-		if _, err := x.SetStatus(t.Context(), "s1", transmitter.Disabled, "over"); err != nil {
+		if _, err := x.SetStatus(t.Context(), "s1", transmitter.Paused, "over"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, err := store.UpdateStream(t.Context(), "a", "s1", func(s *transmitter.Stream) error { s.Description = "other words"; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Reload(t.Context()); err != nil { // a change of something else loses nothing
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
@@ -287,5 +296,27 @@ func TestWhatWasDroppedDoesNotComeBack(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 		req.Covers(t, "TX-106")
+	})
+}
+
+// TestADeletedStreamHasNoLastWord deletes a stream while the event that it stopped is in flight, and fails.
+func TestADeletedStreamHasNoLastWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(transmitter.Memory)
+		w := &wire{tell: func(delivery, int) (*http.Response, error) { time.Sleep(time.Second); return answer(503), nil }}
+		x := newTransmitter(t, onWire(store, w))
+		putStream(t, store, "s1", "https://r.example/in")
+		defer begin(t, x)()
+		if _, err := x.SetStatus(t.Context(), "s1", transmitter.Paused, "so"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if r := do(x, call{method: "DELETE", path: "/t/blue/ssf/streams?stream_id=s1", token: "token-a"}); r.StatusCode != 204 {
+			t.Fatal(r.StatusCode)
+		}
+		time.Sleep(time.Hour)
+		if n := len(w.pushes()); n != 1 || x.Pump.Lanes() != 0 || len(x.Pump.Troubled()) != 0 {
+			t.Errorf("%d pushes, %d lanes, trouble %v", n, x.Pump.Lanes(), x.Pump.Troubled())
+		}
 	})
 }
