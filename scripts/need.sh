@@ -5,6 +5,9 @@ missing=
 have_pg() { [ -n "${COUNTERSIGN_TEST_POSTGRES:-}" ] || command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
 have_chromium() { command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1; }
 have_cc() { command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1; }
+for tool in curl openssl; do # the guides use them, and are run
+	command -v $tool >/dev/null 2>&1 || missing="$missing $tool"
+done
 have_pg || missing="$missing postgresql"
 have_chromium || missing="$missing chromium"
 have_cc || missing="$missing gcc libc6-dev"
