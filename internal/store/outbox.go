@@ -79,10 +79,10 @@ func (v *Transmitter) Parting(ctx context.Context) ([]transmitter.Item, error) {
 
 // pollWindow is how many of the lowest waiting rows of a stream Acknowledge looks at beyond as many as there are jtis.
 //
-// There is no index by jti over the waiting rows: it would cost each SET of every stream, pushed ones too, an insert and
-// a removal at a random place (measured: a tenth of what it costs to keep a signal with its outbox row, and with a
-// million rows waiting a page of the log for each). What was polled lies among the lowest rows of its stream, because
-// a poll gives the lowest first and what is not acknowledged again, so a look at those finds it at once.
+// There is no index by jti over the waiting rows: each SET of every stream, pushed ones too, would pay for an insert and a
+// removal at a random place. Measured on SQLite with BenchmarkAck, it makes the end of 64 delivered rows cost 1.2 ms of
+// processor time instead of 0.2. What was polled lies among the lowest rows of its stream, because a poll gives the
+// lowest first and what is not acknowledged again, so a look at those finds it at once.
 const pollWindow = 1 << 16
 
 // Acknowledge implements transmitter.Store.
