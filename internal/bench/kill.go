@@ -127,10 +127,7 @@ func kill(ctx context.Context, opt Options) (*Result, error) {
 
 // poll polls and acknowledges through every outage.
 func (g *rig) poll(ctx context.Context, endpoint string, take func(set string)) {
-	client, _, err := g.api(ctx)
-	if err != nil {
-		return
-	}
+	client := g.caller()
 	var ack []string
 	for ctx.Err() == nil {
 		got, err := client.Poll(ctx, endpoint, &stream.PollRequest{Ack: ack})

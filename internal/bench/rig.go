@@ -226,12 +226,13 @@ func (g *rig) makeStreams(ctx context.Context, n int, want func(i int) *stream.C
 
 // api is the hub's stream API as the bench's client sees it.
 func (g *rig) api(ctx context.Context) (*receiver.Client, *stream.Metadata, error) {
-	client := &receiver.Client{
-		HTTP:      g.client(),
-		Authorize: func(r *http.Request) error { r.Header.Set("Authorization", "Bearer "+g.token); return nil },
-	}
+	client := g.caller()
 	md, err := client.Discover(ctx, g.public, "")
 	return client, md, err
+}
+
+func (g *rig) caller() *receiver.Client {
+	return &receiver.Client{HTTP: g.client(), Authorize: func(r *http.Request) error { r.Header.Set("Authorization", "Bearer "+g.token); return nil }}
 }
 
 // light is a client that costs the load little, so that the two cores are the hub's: in the caller's goroutine, on
