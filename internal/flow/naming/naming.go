@@ -37,7 +37,8 @@ type Namer struct {
 	speaks  map[string][]string
 
 	mu    sync.Mutex
-	known map[[16]byte]found // for a moment, so that one event with many streams looks a person up once
+	known map[[16]byte]found // so that one event with many streams, and a person of many events, is looked up once
+	older map[[16]byte]found // what was known before known was full
 	rules map[string]*hub.SubjectRule
 }
 
@@ -48,9 +49,10 @@ type found struct {
 }
 
 const (
-	// memory is how long a look-up is good for. A change of the tenant's resources makes a new Namer besides.
-	memory   = time.Second
-	maxKnown = 4096
+	// memory is how long a look-up is good for. A change of the tenant's resources, on this node or another, makes a new
+	// Namer, so this only bounds what was missed.
+	memory   = 30 * time.Second
+	maxKnown = 10_000 // twice
 	maxRules = 1024
 )
 

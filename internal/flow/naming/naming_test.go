@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,5 +140,46 @@ func TestOneLookUpForAnEvent(t *testing.T) {
 	got, _, err := n.Name(ctx, json.RawMessage(`{"format":"opaque","account_at":"kc"}`), subject.Opaque("session-of-someone"))
 	if err != nil || got.Get("id") != "kc-1" || p.asked != 0 {
 		t.Errorf("%s, %v, asked %d", got.Emit(), err, p.asked)
+	}
+}
+
+// TestNameRemembers: a look-up is made once in a minute, whether or not many others came between, and what is kept is bounded.
+func TestNameRemembers(t *testing.T) {
+	p, n := company()
+	now := time.Unix(1000, 0)
+	n.Now = func() time.Time { return now }
+	ask := func(address string) int {
+		t.Helper()
+		p.asked = 0
+		if _, skip, err := n.Name(context.Background(), json.RawMessage(`{"format":"email"}`), subject.Email(address)); err != nil || skip != "" {
+			t.Fatal(skip, err)
+		}
+		return p.asked
+	}
+	if got := ask("alice@example.test"); got != 1 {
+		t.Errorf("at first: looked up %d times", got)
+	}
+	now = now.Add(memory - time.Second)
+	if got := ask("alice@example.test"); got != 0 {
+		t.Errorf("before it is old: looked up %d times", got)
+	}
+	for i := range maxKnown {
+		ask("p" + strconv.Itoa(i) + "@example.test")
+	}
+	if got := ask("alice@example.test"); got != 0 {
+		t.Errorf("after as many others: looked up %d times", got)
+	}
+	for i := range 2 * maxKnown {
+		ask("q" + strconv.Itoa(i) + "@example.test")
+	}
+	if got := len(n.known) + len(n.older); got > 2*maxKnown {
+		t.Errorf("%d look-ups are kept, want at most %d", got, 2*maxKnown)
+	}
+	if got := ask("alice@example.test"); got != 1 {
+		t.Errorf("when it was forgotten: looked up %d times", got)
+	}
+	now = now.Add(memory)
+	if got := ask("alice@example.test"); got != 1 {
+		t.Errorf("when it is old: looked up %d times", got)
 	}
 }

@@ -3,6 +3,7 @@ package naming
 import (
 	"context"
 	"slices"
+	"time"
 
 	"countersign/internal/hub"
 	"countersign/subject"
@@ -13,11 +14,8 @@ import (
 // something at one place only, and the event does not say at which.
 func (n *Namer) who(ctx context.Context, sub subject.Identifier) (*Person, error) {
 	key, now := sub.Key(), n.Now()
-	n.mu.Lock()
-	f, ok := n.known[key]
-	n.mu.Unlock()
-	if ok && now.Before(f.until) {
-		return f.person, nil
+	if p := n.remembered(key, now); p != nil {
+		return p, nil
 	}
 	p, err := n.look(ctx, sub)
 	if err != nil {
@@ -25,11 +23,32 @@ func (n *Namer) who(ctx context.Context, sub subject.Identifier) (*Person, error
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.known) >= maxKnown {
-		clear(n.known)
-	}
-	n.known[key] = found{person: p, until: now.Add(memory)}
+	n.remember(key, found{person: p, until: now.Add(memory)})
 	return p, nil
+}
+
+// remembered gives what was found lately, or nil.
+func (n *Namer) remembered(key [16]byte, now time.Time) *Person {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f, ok := n.known[key]
+	if !ok {
+		if f, ok = n.older[key]; ok && now.Before(f.until) {
+			n.remember(key, f)
+		}
+	}
+	if ok && now.Before(f.until) {
+		return f.person
+	}
+	return nil
+}
+
+// remember keeps a look-up; what was not asked for while as many others came is forgotten.
+func (n *Namer) remember(key [16]byte, f found) {
+	if len(n.known) >= maxKnown {
+		n.known, n.older = make(map[[16]byte]found, maxKnown/4), n.known
+	}
+	n.known[key] = f
 }
 
 func (n *Namer) look(ctx context.Context, sub subject.Identifier) (*Person, error) {
