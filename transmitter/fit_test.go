@@ -412,3 +412,37 @@ func TestOlderSubjectsAreSentAsTodays(t *testing.T) {
 	}
 	req.Covers(t, "SUB-26")
 }
+
+// What every stream is told is kept once, as the event; where streams are told different things, each row has its own.
+func TestSharedBody(t *testing.T) {
+	store := new(transmitter.Memory)
+	c := newConfig(store)
+	c.Name = func(_ context.Context, s *transmitter.Stream, _ subject.Identifier, _ string) (subject.Identifier, string, error) {
+		return subject.Opaque(string(s.Naming)), "", nil
+	}
+	x := newTransmitter(t, c)
+	called := func(name string) func(*transmitter.Stream) {
+		return func(s *transmitter.Stream) { s.Naming = []byte(name) }
+	}
+	putListed(t, store, "s1", "", called(`"n1"`))
+	putListed(t, store, "s2", "", called(`"n1"`))
+	out, _, err := x.Plan(t.Context(), message("alice"))
+	if err != nil || len(out.Rows) != 2 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if out.Rows[0].Body != nil || out.Rows[1].Body != nil || !strings.Contains(string(out.Event.Body), `\"n1\"`) || strings.Contains(string(out.Event.Body), "alice") {
+		t.Errorf("event %s, rows %+v", out.Event.Body, out.Rows)
+	}
+	putListed(t, store, "s3", "", called(`"n2"`))
+	if err := x.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err = x.Plan(t.Context(), message("alice")); err != nil || len(out.Rows) != 3 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	for i, want := range []string{`\"n1\"`, `\"n1\"`, `\"n2\"`} {
+		if !strings.Contains(string(out.Rows[i].Body), want) {
+			t.Errorf("row %d: %s", i, out.Rows[i].Body)
+		}
+	}
+}

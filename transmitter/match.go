@@ -174,6 +174,7 @@ func (t *Transmitter) plan(ctx context.Context, snap *snapshot, m Message) (*Out
 		out.Rows = append(out.Rows, row)
 		sent.Queued = append(sent.Queued, q)
 	}
+	out.share()
 	sent.Skipped = append(sent.Skipped, unfit(snap, &m)...)
 	if noOrder && len(out.Rows) == 0 {
 		return out, sent, ErrNoOrderStream
@@ -204,6 +205,23 @@ func reasonType(s *Stream, typ string) string {
 		return "the receiver did not request this event type"
 	}
 	return "this event type is not offered to the receiver"
+}
+
+// share makes the body that every row is told the event's own, so that it is kept once.
+func (out *Outgoing) share() {
+	if len(out.Rows) == 0 || len(out.Rows[0].Body) == 0 {
+		return
+	}
+	body := out.Rows[0].Body
+	for i := range out.Rows {
+		if len(out.Rows[i].Body) == 0 || &out.Rows[i].Body[0] != &body[0] {
+			return
+		}
+	}
+	out.Event.Body = body
+	for i := range out.Rows {
+		out.Rows[i].Body = nil
+	}
 }
 
 // Reload reads the streams anew, for callers that got ErrStale.
