@@ -9,7 +9,8 @@
 //   - receipt: directives, action receipts, evidence files, the slip. Start with receipt.Verify.
 //   - transmitter: a Transmitter as http.Handler and the pump that delivers. Start with transmitter.New.
 //   - receiver: a Receiver as http.Handler and the stream client. Start with receiver.Handler and receiver.Client.
-//   - ssftest: for anybody's tests. Start with ssftest.NewReceiver.
+//   - outbox: a signal is part of an application's own database transaction. Start with outbox.Table and outbox.Relay.
+//   - ssftest: for anybody's tests. Start with ssftest.NewReceiver, and ssftest.StoreSuite for a store.
 //
 // Data, where a folder is added and not a program: connectors (one product a folder) and policies (starter rules).
 //
@@ -22,22 +23,26 @@
 //   - flow/act: at an app, under a lease, read back.
 //   - flow/emit: the receipt, cut and delivered.
 //   - flow/enroll: our stream at a source.
+//   - flow/naming: by which identifier a receiver of ours knows a person.
 //
 // The doors are in web:
 //
-//   - web/ssf: for other systems: discovery, keys, streams, receive, receipts in.
+//   - web/ssf: for other systems: discovery, keys, streams, receive, receipts in. web/oauth: access tokens, made here and
+//     checked for every door.
 //   - web/api: the admin API, health and metrics. web/console: pages. web/hostile: tests that hold the doors to their
 //     answers when what comes in is wrong on purpose.
 //
 // Below the verbs and the doors:
 //
+//   - sight: what operators see of streams, deliveries and orders, for the API and the console.
 //   - store: the rows, on SQLite and PostgreSQL. vault: secrets and keys.
 //   - connector: runs a pack. egress: the one dialer to the outside.
 //   - resource: reads what apply takes. config: the settings. yaml and strictjson: strict decoders. expr: CEL.
-//   - telemetry: metrics and the log.
+//   - telemetry: metrics, traces and the log.
 //
 // Above them, server wires one hub and cli is the command line; cmd/countersign is its main. demo and bench look at a
-// hub from outside, with the props of stage and the identity provider of stage/idp. req and pgtest are for tests.
+// hub from outside, with the props of stage and the identity provider of stage/idp. req and pgtest are for tests; req/conformance writes
+// docs/conformance.md from them.
 //
 // Imports point down, and floors_test.go says so.
 package countersign

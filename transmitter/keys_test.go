@@ -174,11 +174,8 @@ func TestReissue(t *testing.T) {
 		time.Sleep(time.Second)
 		before[send(t, x, "flying")] = true
 		synctest.Wait()
-		var order []string
 		for i := range 600 {
-			who := fmt.Sprintf("u%d", i%5)
-			before[send(t, x, who)] = true
-			order = append(order, who)
+			before[send(t, x, fmt.Sprintf("u%d", i%5))] = true
 		}
 		time.Sleep(time.Second)
 

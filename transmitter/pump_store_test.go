@@ -95,7 +95,6 @@ type readingStore struct {
 	*transmitter.Memory
 	mu   sync.Mutex
 	gate chan struct{} // nil: reads end at once
-	in   chan struct{} // told of each read that waits
 }
 
 func (s *readingStore) hold() (release func()) {

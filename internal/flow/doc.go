@@ -17,6 +17,8 @@
 //	emit       job send               accepted, a later try, or dead letter    –
 //	enroll     job enroll             our stream at a source                   enroll again when due
 //
+// What is transmitted is told about a person by the name that its receiver knows: room naming, which has no job.
+//
 // Each step writes its result and the next job in the same transaction, so that a crash between two
 // lines loses nothing: docs/flow.md draws the states and says what a restart does at each of them. A
 // job that was written by this node is already claimed by it and goes over the [Belt] in memory;

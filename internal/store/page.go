@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	"countersign/transmitter"
 )
@@ -243,18 +242,4 @@ func (p *page) without(before int64) (*page, int64, error) {
 		return nil
 	})
 	return kept, gone, err
-}
-
-// sortLines puts the latest first; of one moment, the one that was written last.
-func sortLines(all []transmitter.Delivery) {
-	slices.Reverse(all)
-	slices.SortStableFunc(all, func(a, b transmitter.Delivery) int {
-		switch {
-		case a.At > b.At:
-			return -1
-		case a.At < b.At:
-			return 1
-		}
-		return 0
-	})
 }
