@@ -29,9 +29,9 @@
 // subject.Match: identical, a member of a complex one, one of its aliases, or complex ones of which no common member
 // differs and one is the same. A removed subject is still sent for Config.RemovalGrace. Events about the stream itself pass
 // every list. A stream with Naming is told the subject by the name that Config.Name gives; where there is none it is
-// skipped, and Sent.Skipped and the history say why.
+// skipped, and Sent.Skipped and the history say why. Its list is asked for that name, the only one its receiver knows.
 //
-// Streams without a list cost no reading of the store; lists cost one lookup for each event.
+// Streams without a list cost no reading of the store; lists cost one lookup for each event and name.
 //
 // # How a row fares
 //

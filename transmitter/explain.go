@@ -16,7 +16,7 @@ type Explanation struct {
 
 // Step is one rule.
 type Step struct {
-	What string // event type, requested, status, named stream, subject list, naming, order or signing key
+	What string // event type, requested, status, named stream, naming, subject list, order or signing key
 	OK   bool
 	Why  string
 }
@@ -89,27 +89,30 @@ func (t *Transmitter) Explain(ctx context.Context, m Message, id string) (*Expla
 
 // explain asks the rules of fit one by one.
 func (f *fitting) explain(s *Stream, add func(what string, ok bool, why string)) error {
-	listed, err := f.listed(s)
-	switch {
-	case err != nil:
-		return err
-	case !listed:
-		add(stepSubject, false, reasonList(s))
-	case s.DefaultSubjects == stream.DefaultNone:
-		add(stepSubject, true, "an entry of the stream's list matches the subject")
-	default:
-		add(stepSubject, true, "the stream takes every subject, and this one was not removed")
-	}
 	named, reason, err := f.named(s)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	switch {
 	case reason != "":
 		add(stepNaming, false, reason)
 	case s.Naming == nil:
 		add(stepNaming, true, "the receiver is told the subject as the message names it")
 	default:
 		add(stepNaming, true, "the receiver is told a subject of format "+named.Format())
+	}
+	if reason == "" { // the list is asked for the subject as the receiver is told it
+		listed, err := f.listed(s, named)
+		switch {
+		case err != nil:
+			return err
+		case !listed:
+			add(stepSubject, false, reasonList(s))
+		case s.DefaultSubjects == stream.DefaultNone:
+			add(stepSubject, true, "an entry of the stream's list matches the subject")
+		default:
+			add(stepSubject, true, "the stream takes every subject, and this one was not removed")
+		}
 	}
 	signer, err := f.t.keys().signer(s.Algorithm)
 	if f.m.Order != nil {

@@ -72,8 +72,8 @@ func TestExplain(t *testing.T) {
 		{What: "event type", OK: true, Why: "caep/session-revoked is offered"},
 		{What: "requested", OK: true, Why: "the receiver requested nothing in particular and gets what is offered"},
 		{What: "status", OK: true, Why: "the stream is enabled"},
-		{What: "subject list", OK: true, Why: "the stream takes every subject, and this one was not removed"},
 		{What: "naming", OK: true, Why: "the receiver is told the subject as the message names it"},
+		{What: "subject list", OK: true, Why: "the stream takes every subject, and this one was not removed"},
 		{What: "signing key", OK: true, Why: "it will be signed with ES256 by key es-1"},
 	}}
 	if d := cmp.Diff(want, whole); d != "" || err != nil {

@@ -19,8 +19,8 @@ const (
 	stepRequested = "requested"
 	stepStatus    = "status"
 	stepNamed     = "named stream"
-	stepSubject   = "subject list"
 	stepNaming    = "naming"
+	stepSubject   = "subject list"
 	stepOrder     = "order"
 	stepKey       = "signing key"
 )
@@ -37,10 +37,16 @@ type fitting struct {
 	sub subject.Identifier
 	now time.Time
 
+	lists  map[string]*listing // by the canonical form of the subject that lists are asked for
+	bodies map[variant][]byte
+}
+
+// listing is what the lists of all streams say of one subject.
+type listing struct {
+	sub     subject.Identifier
 	keys    [][16]byte
-	entries map[int64][]SubjectEntry // of the streams that have lists; nil: not read
-	same    map[string]bool          // whether a listed subject matches, by its canonical form
-	bodies  map[variant][]byte
+	entries map[int64][]SubjectEntry
+	same    map[string]bool // whether a listed subject matches, by its canonical form
 }
 
 // variant is what the body of a row depends on.
@@ -49,12 +55,20 @@ type variant struct{ shape, subject string }
 // fit makes the row of a stream that takes the event type and is not disabled, or says why there is none. An error
 // stops the message as a whole: it may pass, or the message is at fault.
 func (f *fitting) fit(s *Stream) (Row, verdict, error) {
-	if ok, err := f.listed(s); err != nil || !ok {
-		return Row{}, verdict{stepSubject, reasonList(s)}, err
+	if s.DefaultSubjects == stream.DefaultNone && !s.Listed {
+		return Row{}, verdict{stepSubject, reasonList(s)}, nil // nobody is on it, whatever they are named
 	}
 	named, reason, err := f.named(s)
-	if err != nil || reason != "" {
-		return Row{}, verdict{stepNaming, reason}, err
+	switch {
+	case err != nil:
+		return Row{}, verdict{}, err
+	case reason != "" && s.DefaultSubjects == stream.DefaultNone: // who has no name there cannot be on the list
+		return Row{}, verdict{stepSubject, reasonList(s)}, nil
+	case reason != "":
+		return Row{}, verdict{stepNaming, reason}, nil
+	}
+	if ok, err := f.listed(s, named); err != nil || !ok {
+		return Row{}, verdict{stepSubject, reasonList(s)}, err
 	}
 	if f.m.Order != nil { // receipts design §3.3: never a directive on a stream that is not active
 		if reason := f.t.refusesOrder(s, f.m); reason != "" {
@@ -78,51 +92,67 @@ func (f *fitting) fit(s *Stream) (Row, verdict, error) {
 	return row, verdict{}, nil
 }
 
-// listed reports whether the subject list of a stream lets the event through (SSF 1.0 §8.1.3.1, SUB-35). A stream that
-// takes everybody and removed nobody is not looked up.
-func (f *fitting) listed(s *Stream) (bool, error) {
+// listed reports whether the subject list of a stream lets the event through (SSF 1.0 §8.1.3.1, SUB-35). sub is the subject
+// as the receiver is told it, and only that is looked for: an entry with an identifier of somebody else's name space says
+// nothing, else a receiver would learn from what arrives whom it belongs to. A stream that takes everybody and removed
+// nobody is not looked up.
+func (f *fitting) listed(s *Stream, sub subject.Identifier) (bool, error) {
 	if s.DefaultSubjects != stream.DefaultNone && !s.Listed {
 		return true, nil
 	}
-	if f.entries == nil {
-		f.keys = subjectKeys(f.sub)
-		found, err := f.t.cfg.Store.Subjects(f.ctx, f.keys)
-		if err != nil {
-			return false, err
-		}
-		f.entries = map[int64][]SubjectEntry{}
-		for _, e := range found {
-			f.entries[e.Stream] = append(f.entries[e.Stream], e)
-		}
+	l, err := f.listing(sub)
+	if err != nil {
+		return false, err
 	}
 	now := At(f.now)
 	if s.DefaultSubjects != stream.DefaultNone {
-		about := f.sub.Key()
-		return !slices.ContainsFunc(f.entries[s.Key], func(e SubjectEntry) bool {
+		about := sub.Key()
+		return !slices.ContainsFunc(l.entries[s.Key], func(e SubjectEntry) bool {
 			return e.Off && e.Until <= now && e.ID == about
 		}), nil
 	}
-	for i := range f.entries[s.Key] {
-		if e := &f.entries[s.Key][i]; (!e.Off || e.Until > now) && f.matches(e) { // TX-118, TX-121
+	for i := range l.entries[s.Key] {
+		if e := &l.entries[s.Key][i]; (!e.Off || e.Until > now) && l.matches(e) { // TX-118, TX-121
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// matches reports whether an entry that was found by a key is about the subject, by subject.Match.
-func (f *fitting) matches(e *SubjectEntry) bool {
-	if e.Subject == nil {
-		return slices.Contains(f.keys, e.ID)
+// listing reads what the lists say of a subject, once for all streams that are told the same.
+func (f *fitting) listing(sub subject.Identifier) (*listing, error) {
+	about := sub.Canonical()
+	if l := f.lists[about]; l != nil {
+		return l, nil
 	}
-	known, seen := f.same[string(e.Subject)]
+	l := &listing{sub: sub, keys: subjectKeys(sub), entries: map[int64][]SubjectEntry{}}
+	found, err := f.t.cfg.Store.Subjects(f.ctx, l.keys)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range found {
+		l.entries[e.Stream] = append(l.entries[e.Stream], e)
+	}
+	if f.lists == nil {
+		f.lists = map[string]*listing{}
+	}
+	f.lists[about] = l
+	return l, nil
+}
+
+// matches reports whether an entry that was found by a key is about the subject, by subject.Match.
+func (l *listing) matches(e *SubjectEntry) bool {
+	if e.Subject == nil {
+		return slices.Contains(l.keys, e.ID)
+	}
+	known, seen := l.same[string(e.Subject)]
 	if !seen {
 		listed, err := subject.Parse(e.Subject)
-		known = err == nil && subject.Match(listed, f.sub)
-		if f.same == nil {
-			f.same = map[string]bool{}
+		known = err == nil && subject.Match(listed, l.sub)
+		if l.same == nil {
+			l.same = map[string]bool{}
 		}
-		f.same[string(e.Subject)] = known
+		l.same[string(e.Subject)] = known
 	}
 	return known
 }
