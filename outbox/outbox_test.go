@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,12 +44,12 @@ func (p place) open(t testing.TB) *sql.DB {
 func each(t *testing.T, f func(t *testing.T, p place, db *sql.DB)) {
 	t.Run("sqlite", func(t *testing.T) {
 		p := place{table: outbox.Table{Dialect: outbox.SQLite}, driver: "sqlite",
-			dsn: "file:" + filepath.Join(t.TempDir(), "app.db") + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"}
+			dsn: "file:" + url.PathEscape(filepath.Join(t.TempDir(), "app.db")) + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"}
 		f(t, p, made(t, p))
 	})
 	t.Run("postgres", func(t *testing.T) {
-		url, schema := pgtest.URL(t)
-		p := place{table: outbox.Table{Dialect: outbox.PostgreSQL, Name: schema + ".signals"}, driver: "pgx", dsn: url}
+		address, schema := pgtest.URL(t)
+		p := place{table: outbox.Table{Dialect: outbox.PostgreSQL, Name: schema + ".signals"}, driver: "pgx", dsn: address}
 		if _, err := p.open(t).Exec(`CREATE SCHEMA IF NOT EXISTS ` + schema); err != nil {
 			t.Fatal(err)
 		}
@@ -490,7 +491,7 @@ func TestPutRefuses(t *testing.T) {
 
 // Run ends with its context, and a database that is away does not end it.
 func TestRunSurvivesTheDatabase(t *testing.T) {
-	p := place{table: outbox.Table{Dialect: outbox.SQLite}, driver: "sqlite", dsn: "file:" + filepath.Join(t.TempDir(), "app.db") + "?_pragma=busy_timeout(10000)"}
+	p := place{table: outbox.Table{Dialect: outbox.SQLite}, driver: "sqlite", dsn: "file:" + url.PathEscape(filepath.Join(t.TempDir(), "app.db")) + "?_pragma=busy_timeout(10000)"}
 	db := p.open(t) // the table is not there yet
 	k := &taker{}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -81,7 +81,7 @@ func TestBackoff(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		req.Covers(t, "TX-168", "TX-171")
+		req.Covers(t, "TX-168")
 	})
 }
 

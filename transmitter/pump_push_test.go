@@ -60,7 +60,7 @@ func TestPushIsWhatTheStandardsSay(t *testing.T) {
 		string(claims["events"]) != `{"`+sessionRevoked+`":{"event_timestamp":1700000000,"reason_admin":{"en":"test"}}}` {
 		t.Errorf("payload %s", token.Payload())
 	}
-	req.Covers(t, "TX-140", "TX-141", "TX-142", "TX-143", "TX-144", "TX-145", "TX-148", "TX-149", "TX-150", "TX-151", "TX-152", "TX-154", "TX-158", "TX-159", "IOP-31", "P-38", "P-39", "P-51")
+	req.Covers(t, "TX-140", "TX-141", "TX-142", "TX-143", "TX-144", "TX-145", "TX-148", "TX-150", "TX-151", "TX-152", "TX-154", "TX-158", "TX-159", "IOP-31", "P-38", "P-39", "P-51")
 	eventually(t, "the row is gone", func() bool { return store.CountsOf(id) == transmitter.Counts{Delivered: 1} })
 	req.Covers(t, "TX-103", "TX-166")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,13 +114,16 @@ func TestTXN(t *testing.T) {
 	m = transmitter.Message{Type: "scim/prov:delete", SubID: json.RawMessage(scimUser)}
 	sent = mustSend(t, x, m)
 	one, two := keptClaims(t, x, store, "s1"), keptClaims(t, x, store, "s2")
+	if slices.Equal(one.Audience, two.Audience) || len(one.Audience) != 1 || len(two.Audience) != 1 {
+		t.Errorf("aud %q and %q", one.Audience, two.Audience)
+	}
 	if one.TXN == "" || one.TXN != two.TXN || one.TXN != sent.TXN || one.ID == two.ID {
 		t.Errorf("txn %q and %q, jti %q and %q", one.TXN, two.TXN, one.ID, two.ID)
 	}
 	if again := mustSend(t, x, m); again.TXN == sent.TXN {
 		t.Error("two causes have one txn")
 	}
-	req.Covers(t, "EV-81", "TX-150")
+	req.Covers(t, "EV-81", "TX-149", "TX-150")
 }
 
 // A receiver with a name of its own for people is told that one alone, also where the message has several, and never

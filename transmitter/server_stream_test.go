@@ -103,7 +103,7 @@ func TestStreamLife(t *testing.T) {
 			t.Errorf("%s %s after delete: %d", again.method, again.path, r.StatusCode)
 		}
 	}
-	req.Covers(t, "TX-93", "TX-94", "TX-95", "IOP-19")
+	req.Covers(t, "TX-93", "TX-94", "IOP-19")
 }
 
 func TestUpdate(t *testing.T) {

@@ -32,7 +32,7 @@ func TestCallerOfSpec(t *testing.T) {
 	if got, err := caller(r); err != nil || got.Naming != nil {
 		t.Errorf("%+v, %v", got, err)
 	}
-	req.Covers(t, "AZ-1", "AZ-11")
+	req.Covers(t, "AZ-1", "AZ-11", "IOP-41")
 }
 
 func TestFieldsThatCannotBeRead(t *testing.T) {
@@ -51,7 +51,7 @@ func TestFieldsThatCannotBeRead(t *testing.T) {
 	if _, err := caller(r); err != transmitter.ErrNoCredentials {
 		t.Errorf("in the address: %v", err)
 	}
-	req.Covers(t, "IOP-41", "IOP-42")
+	req.Covers(t, "IOP-42")
 }
 
 func TestAddress(t *testing.T) {
