@@ -198,6 +198,37 @@ func TestVerificationEvents(t *testing.T) {
 	req.Covers(t, "TX-133")
 }
 
+// When a receiver was here is known at once, and is kept, also without an inactivity_timeout.
+func TestLastSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(transmitter.Memory)
+		x := newTransmitter(t, newConfig(store))
+		defer running(t, x)()
+		id := create(t, x, "token-a", pollBody)
+		time.Sleep(time.Hour)
+		poll(t, x, "token-a", id, `{`+at+`}`)
+		here := transmitter.At(time.Now())
+		seen := func(when string) {
+			t.Helper()
+			if v, err := x.View(t.Context(), id); err != nil || v.Stream.Active != here {
+				t.Errorf("%s: %v, wanted %v (%v)", when, v.Stream.Active, here, err)
+			}
+		}
+		seen("at once")
+		time.Sleep(20 * time.Second)
+		seen("kept")
+		poll(t, x, "token-a", id, `{`+at+`}`)
+		seen("again within the minute")
+		if st, err := store.Stream(t.Context(), "a", id); err != nil || st.Active != here {
+			t.Errorf("in the store: %+v, %v", st, err)
+		}
+		time.Sleep(time.Minute)
+		poll(t, x, "token-a", id, `{`+at+`}`)
+		here = transmitter.At(time.Now())
+		seen("a minute later")
+	})
+}
+
 func TestAdminRefuses(t *testing.T) {
 	x := newTransmitter(t, newConfig(new(transmitter.Memory)))
 	ctx := t.Context()

@@ -12,6 +12,8 @@ const (
 	activityEvery = 5 * time.Second
 	idleEvery     = 15 * time.Second
 	greetEvery    = time.Second
+	// seldom is how often activity is noted on a stream without inactivity_timeout, where it serves operators only.
+	seldom = Micros(time.Minute / time.Microsecond)
 )
 
 // activity is when receivers were last heard of, until it is kept (TX-54). Push deliveries do not count (TX-56).
@@ -22,7 +24,8 @@ type activity struct {
 
 // active notes eligible activity of a stream's receiver: a management call that names the stream, or a poll.
 func (t *Transmitter) active(st *Stream) {
-	if st.InactivityTimeout <= 0 {
+	now := At(t.cfg.Now())
+	if st.InactivityTimeout <= 0 && now-st.Active < seldom {
 		return
 	}
 	t.Server.activity.mu.Lock()
@@ -30,7 +33,14 @@ func (t *Transmitter) active(st *Stream) {
 	if t.Server.activity.seen == nil {
 		t.Server.activity.seen = map[int64]Micros{}
 	}
-	t.Server.activity.seen[st.Key] = At(t.cfg.Now())
+	t.Server.activity.seen[st.Key] = now
+}
+
+// lastActive is when the receiver of a stream was heard of, also where that is not kept yet.
+func (t *Transmitter) lastActive(st *Stream) Micros {
+	t.Server.activity.mu.Lock()
+	defer t.Server.activity.mu.Unlock()
+	return max(st.Active, t.Server.activity.seen[st.Key])
 }
 
 // keepActivity writes what was noted. What cannot be written is noted again.

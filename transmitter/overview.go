@@ -83,6 +83,7 @@ func (t *Transmitter) Overview(ctx context.Context) ([]StreamView, error) {
 func (t *Transmitter) complete(v *StreamView) {
 	s := &v.Stream
 	s.Authorization = ""
+	s.Active = t.lastActive(s)
 	p := t.Pump
 	p.mu.Lock()
 	v.Here = !p.running || p.shards.Has(s.Key)

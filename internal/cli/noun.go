@@ -127,7 +127,10 @@ func (a *App) nounCommand(n nounSpec) *cobra.Command {
 			return err
 		}
 		a.Stdout.Write(text)
-		a.say("# version %d, changed %s", r.Version, when(r.Updated))
+		if r.Version > 0 { // the tenant default is there without a document
+			a.say("# version %d, changed %s", r.Version, when(r.Updated))
+		}
+		legible(r.State)
 		if len(r.State) > 0 {
 			state, err := json.Marshal(r.State)
 			if err != nil {
@@ -178,4 +181,22 @@ func document(kind hub.Kind, spec json.RawMessage) json.RawMessage {
 		sep = ""
 	}
 	return json.RawMessage(`{"kind":"` + string(kind) + `"` + sep + rest)
+}
+
+// legible puts times for people in place of microseconds, at every member whose name ends in _at, and leaves out what is empty.
+func legible(state map[string]any) {
+	for name, v := range state {
+		switch v := v.(type) {
+		case float64:
+			if strings.HasSuffix(name, "_at") {
+				state[name] = when(hub.Micros(v))
+			}
+		case string:
+			if v == "" {
+				delete(state, name)
+			}
+		case map[string]any:
+			legible(v)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -201,8 +202,26 @@ func (s *Server) outgoing() (*http.Client, http.RoundTripper, error) {
 		}
 	}
 	cfg := egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), RootCAs: roots, Dev: s.dev}
-	s.probe = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	s.probe = &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.ownRoots(roots), MinVersion: tls.VersionTLS12}}}
 	return egress.Client(cfg), egress.Push(cfg), nil
+}
+
+// ownRoots are the roots for looking at our own public address: with our certificate, where it is self-signed.
+func (s *Server) ownRoots(roots *x509.CertPool) *x509.CertPool {
+	own := s.prepared.Certificate
+	if own == nil || own.Leaf == nil || !bytes.Equal(own.Leaf.RawIssuer, own.Leaf.RawSubject) {
+		return roots
+	}
+	if roots != nil {
+		roots = roots.Clone() // the others are for calls to everybody
+	} else if system, err := x509.SystemCertPool(); err == nil {
+		roots = system
+	} else {
+		roots = x509.NewCertPool()
+	}
+	roots.AddCert(own.Leaf)
+	return roots
 }
 
 func (s *Server) receiveURL(id string) string { return s.publicURL + ssf.ReceivePath + id }

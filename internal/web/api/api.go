@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type Door struct {
 	// applying lets one change of resources be planned, checked and written at a time on this node.
 	applying sync.Mutex
 	callers  callers
+	unready  atomic.Bool // the last answer of /readyz, so that a change of it is in the log once
 	patience time.Duration
 }
 

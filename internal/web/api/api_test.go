@@ -348,6 +348,10 @@ func TestHealth(t *testing.T) {
 	b.want(200, b.get("/readyz", ""))
 	b.ready = errDisk
 	b.refused(503, hub.Unavailable, "not ready", b.get("/readyz", ""))
+	b.refused(503, hub.Unavailable, "not ready", b.get("/readyz", ""))
+	if n := strings.Count(b.log.String(), "not ready"); n != 1 {
+		t.Errorf("a hub that is not ready says so %d times in the log, wanted once: %s", n, b.log.String())
+	}
 	b.want(200, b.get("/healthz", ""))
 	b.refused(401, hub.Unauthenticated, "token is needed", b.get("/metrics", ""))
 	b.want(200, b.get("/metrics", b.operator))

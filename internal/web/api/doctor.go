@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -52,6 +53,7 @@ type exam struct {
 	now   time.Time
 	found []Diagnosis
 	date  time.Time // of the answer at our public address
+	own   bool      // the certificate there is self-signed
 }
 
 func (x *exam) say(check, result, side, seen, fix string) {
@@ -99,6 +101,9 @@ func (x *exam) fetch(address string) ([]byte, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if t := resp.TLS; t != nil && len(t.PeerCertificates) > 0 {
+		x.own = bytes.Equal(t.PeerCertificates[0].RawIssuer, t.PeerCertificates[0].RawSubject)
+	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, probeSize))
 	if err != nil {
 		return nil, err
@@ -142,6 +147,9 @@ func (x *exam) metadata() {
 		return
 	}
 	x.say("metadata", fine, us, address, "")
+	if x.own {
+		x.say("certificate", warn, us, "it is self-signed: receivers refuse it unless they are told to trust it", "set public_url and tls with a certificate that receivers trust, or give them the hub's, self-signed.pem in its data folder")
+	}
 	x.keys(m.JWKSURI)
 }
 

@@ -17,9 +17,14 @@ func (d *Door) healthz(w http.ResponseWriter, _ *http.Request) {
 func (d *Door) readyz(w http.ResponseWriter, r *http.Request) {
 	if d.c.Ready != nil {
 		if err := d.c.Ready(r.Context()); err != nil {
-			d.c.Log.WarnContext(r.Context(), "not ready", "err", err)
+			if !d.unready.Swap(true) { // whoever waits asks often
+				d.c.Log.WarnContext(r.Context(), "not ready", "err", err)
+			}
 			d.problem(w, http.StatusServiceUnavailable, problem{Code: hub.Unavailable, Title: "not ready to take work", Hint: "look at the hub's log; this answer changes by itself when the cause is gone"})
 			return
+		}
+		if d.unready.Swap(false) {
+			d.c.Log.InfoContext(r.Context(), "ready again")
 		}
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
