@@ -1,6 +1,7 @@
 #!/bin/sh
 # Our tokens, keys and evidence read by software that nobody here wrote, from packages: PyJWT and
-# cryptography read the signatures, jsonschema reads the receipt, jwcrypto signs a SET that our verifier reads.
+# cryptography read the signatures, jsonschema reads the receipt, jwcrypto signs a SET that our verifier reads. Then Authlib, requests, PyJWT and jsonschema make
+# a receiver that takes events of ours by poll and by push.
 set -eu
 cd "$(dirname "$0")/.."
 dir=$(mktemp -d)
@@ -11,7 +12,10 @@ if ! python3 -m venv "$dir/venv" 2>/dev/null; then
 	apt-get update -qq && apt-get install -y -qq python3-venv
 	python3 -m venv "$dir/venv"
 fi
-"$dir/venv/bin/pip" install --quiet --disable-pip-version-check 'pyjwt[crypto]>=2.9,<3' 'jsonschema>=4.20,<5' 'jwcrypto>=1.5,<2'
+"$dir/venv/bin/pip" install --quiet --disable-pip-version-check 'pyjwt[crypto]>=2.9,<3' 'jsonschema>=4.20,<5' 'jwcrypto>=1.5,<2' \
+	'authlib>=1.3,<2' 'requests>=2.31,<3'
 [ -x bin/countersign ] || make build
 bin/countersign demo --once --json --keep "$dir/run" >"$dir/demo.json"
 "$dir/venv/bin/python" scripts/interop.py "$dir/run" bin/countersign
+mkdir "$dir/streams"
+PYTHONDONTWRITEBYTECODE=1 "$dir/venv/bin/python" scripts/interop_streams.py bin/countersign "$dir/streams"
