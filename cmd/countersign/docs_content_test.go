@@ -369,5 +369,5 @@ func TestDocsPausedStream(t *testing.T) {
 	if days := fmt.Sprint(held.Hours() / 24); err != nil || days != row[1] {
 		t.Errorf("the page says %s days, the program holds for %s", row[1], days)
 	}
-	req.Covers(t, "IOP-10")
+	req.Covers(t, "IOP-10", "TX-111")
 }
