@@ -16,7 +16,7 @@ func (a *App) orderCommand() *cobra.Command {
 }
 
 // standings are the words of receipts design §6.7.
-var standings = []string{"queued", "delivered", "acknowledged", "rejected", "in_progress", "receipted", "closed_unreceipted", "unreceiptable", "disputed", "dropped", "expired", "withdrawn"}
+var standings = []string{"queued", "acknowledged", "rejected", "in_progress", "receipted", "closed_unreceipted", "unreceiptable", "disputed", "dropped", "expired", "withdrawn"}
 
 func (a *App) orderList() *cobra.Command {
 	var limit int

@@ -360,7 +360,8 @@ func subjectOf(member string, raw json.RawMessage) (subject.Identifier, error) {
 	}
 	id, err := subject.Parse(raw)
 	if err != nil {
-		return id, hub.Errorf(hub.Invalid, "%s: %w", member, err)
+		why := strings.TrimPrefix(err.Error(), subject.ErrInvalid.Error()+": ")
+		return id, hub.Errorf(hub.Invalid, "%s is no subject identifier: %s", member, why).WithHint(`as in {"format": "email", "email": "alice@example.test"}`)
 	}
 	return id, nil
 }
