@@ -61,12 +61,6 @@ func newPushed(w *world) *pushed {
 	return p
 }
 
-func (p *pushed) set(answer int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.answer = answer
-}
-
 func (p *pushed) state() (events int, kids, wrong []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
