@@ -201,6 +201,9 @@ func (t *Transmitter) warnNew(old, now *snapshot) {
 
 // Redrive puts dead letters back among what waits, each in its old place, and gives how many. They are tried at once.
 func (t *Transmitter) Redrive(ctx context.Context, which DeadFilter) (int, error) {
+	if err := t.Pump.spare(ctx); err != nil {
+		return 0, err
+	}
 	n, err := t.cfg.Store.Redrive(ctx, which)
 	if err != nil || n == 0 {
 		return n, err
@@ -214,7 +217,6 @@ func (t *Transmitter) Redrive(ctx context.Context, which DeadFilter) (int, error
 func (p *Pump) redriven(stream int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.spared = At(p.cfg.Now().Add(redriveGrace))
 	if tr, ok := p.trouble[stream]; ok {
 		tr.Next = At(p.cfg.Now())
 		p.settle(stream, tr)

@@ -50,6 +50,7 @@ type Pump struct {
 	stalled  []*lane            // slow lanes that wait for room among the slow
 	stats    map[int64]*stat
 	spared   Micros         // nothing is given up for its age before
+	ageing   chan struct{}  // holds one: a round that gives up what is too old, or a redrive that wants it to spare
 	banned   map[string]int // kids whose rows are being reissued
 	outcomes []Outcome
 	acking   int                   // outcomes being written
@@ -82,7 +83,7 @@ type Try struct {
 }
 
 func newPump(t *Transmitter) *Pump {
-	return &Pump{
+	return &Pump{ageing: make(chan struct{}, 1),
 		t: t, cfg: t.cfg, signing: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		lanes: map[int64]*lane{}, trouble: map[int64]Trouble{}, keyless: map[int64]struct{}{}, writes: map[int64]Trouble{},
 		stats: map[int64]*stat{}, banned: map[string]int{}, parted: map[[2]int64]struct{}{},

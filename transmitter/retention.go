@@ -38,6 +38,12 @@ func (p *Pump) retain(ctx context.Context) {
 
 // expire sets aside what is too old, and takes it out of memory: one process does it in the store, each in its own rings.
 func (p *Pump) expire(ctx context.Context) {
+	select {
+	case p.ageing <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-p.ageing }()
 	now := p.cfg.Now()
 	before := At(now.Add(-p.cfg.Retention))
 	p.mu.Lock()
@@ -64,6 +70,20 @@ func (p *Pump) expire(ctx context.Context) {
 		}
 	}
 	p.schedule()
+}
+
+// spare keeps what is put back from being given up again, by a round that is under way too.
+func (p *Pump) spare(ctx context.Context) error {
+	select {
+	case p.ageing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	p.mu.Lock()
+	p.spared = At(p.cfg.Now().Add(redriveGrace))
+	p.mu.Unlock()
+	<-p.ageing
+	return nil
 }
 
 // purge forgets old history.
