@@ -34,6 +34,7 @@ var plan = []room{
 	{"internal/pgtest", 0, nil},
 	{"connectors", 0, nil},
 	{"policies", 0, nil},
+	{"partners", 0, nil},
 
 	{"set", 1, []string{"github.com/go-jose/go-jose"}},
 	{"subject", 1, nil},
@@ -57,12 +58,13 @@ var plan = []room{
 	{"internal/config", 7, nil},
 	{"internal/connector", 7, nil},
 	{"internal/vault", 7, nil},
+	{"internal/partner", 7, nil},
 	{"internal/store", 7, []string{"modernc.org/sqlite", "github.com/jackc/pgx", "github.com/pressly/goose"}},
 
 	{"internal/sight", 8, nil},
 	{"internal/flow", 8, nil},
 	{"internal/flow/ingest", 8, nil},
-	{"internal/flow/correlate", 8, nil},
+	{"internal/flow/correlate", 8, []string{"golang.org/x/text"}},
 	{"internal/flow/decide", 8, nil},
 	{"internal/flow/act", 8, nil},
 	{"internal/flow/emit", 8, nil},

@@ -43,6 +43,9 @@ type Client struct {
 	// Authorize puts our credential on a request of the management API; Bearer makes one. It is not
 	// called for metadata. Nil: no credential.
 	Authorize func(*http.Request) error
+	// Renew is told of a request that was answered 401, and reports whether Authorize has another credential now: then
+	// the request is made once more, and only once. TokenSource.Renew is one. Nil: a 401 is final.
+	Renew func(*http.Request) bool
 }
 
 // Bearer gives an Authorize function for a fixed bearer token.
@@ -244,6 +247,13 @@ func (c *Client) call(ctx context.Context, call call) error {
 		return err
 	}
 	res, err := c.client().Do(req)
+	if err == nil && res.StatusCode == http.StatusUnauthorized && !call.open && c.Renew != nil && c.Renew(req) {
+		res.Body.Close()
+		if req, err = c.request(ctx, call); err != nil {
+			return err
+		}
+		res, err = c.client().Do(req)
+	}
 	if err != nil {
 		return fmt.Errorf("receiver: %s: %w", call.operation, err)
 	}

@@ -2,6 +2,8 @@
 // finds a transmitter, manages streams there (SSF 1.0 §7, §8.1) and polls for SETs (RFC 8936), of which
 // Handler.Take judges each as it would a pushed one.
 //
+// A TokenSource gets the access tokens that a Client shows, by OAuth client credentials in each usual way.
+//
 // What a Handler does with a request, in this order: method, caller's credential, encoding and media
 // type, size, then signature and claims of the token (package set), its one event (package event) and
 // its subject (package subject). Only then Keep is called, and only when Keep has returned nil the

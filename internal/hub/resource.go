@@ -39,7 +39,7 @@ type Secret struct {
 	Env    string `json:"env,omitempty"`
 }
 
-// Source is the spec of a party that may tell us things. Only type ssf with delivery push is acted on.
+// Source is the spec of a party that may tell us things. Only type ssf is acted on.
 type Source struct {
 	Name        string      `json:"name"`
 	Set         string      `json:"set,omitempty"`
@@ -48,15 +48,30 @@ type Source struct {
 	Issuer      string      `json:"issuer"`
 	MetadataURL string      `json:"metadata_url,omitempty"`
 	Keys        *SourceKeys `json:"keys,omitempty"`
-	Audience    []string    `json:"audience,omitempty"` // only with stream: none
-	Delivery    string      `json:"delivery,omitempty"` // push
-	Stream      string      `json:"stream,omitempty"`   // create | none
-	Events      []string    `json:"events,omitempty"`   // asked for at create; empty: all we know
+	Audience    []string    `json:"audience,omitempty"`  // only with stream: none
+	Delivery    string      `json:"delivery,omitempty"`  // push (default) | poll
+	Stream      string      `json:"stream,omitempty"`    // create (default) | adopt | none
+	StreamID    string      `json:"stream_id,omitempty"` // of a stream that is there already; adopt finds it by our address otherwise
+	Events      []string    `json:"events,omitempty"`    // asked for at create; empty: all we know
 	Auth        *Auth       `json:"auth,omitempty"`
 	PushAuth    *PushAuth   `json:"push_auth,omitempty"`
 	Correlate   []Correlate `json:"correlate,omitempty"` // empty: iss_sub as account of this place, then email
 	Orders      *OrderRules `json:"orders,omitempty"`
 	Receipts    *Receipts   `json:"receipts,omitempty"`
+	Relax       []string    `json:"relax,omitempty"` // quirks (Q-..) that are let pass beside those of the profile
+	Verify      *Verify     `json:"verify,omitempty"`
+	Rate        *Rate       `json:"rate,omitempty"`
+}
+
+// Verify says how we notice that a source has gone silent: by verification events that we ask for.
+type Verify struct {
+	Every string `json:"every,omitempty"` // a Go duration; 6h by default, 0 never; not below the stream's min_verification_interval
+}
+
+// Rate bounds how many tokens a source may send, ours or not; beyond it the answer is 429.
+type Rate struct {
+	Signals int    `json:"signals"`
+	Per     string `json:"per"` // a Go duration such as 1s
 }
 
 // SourceKeys says where a source's signing keys are; exactly one of the three places.
@@ -67,11 +82,46 @@ type SourceKeys struct {
 	Algs     []string        `json:"algs,omitempty"` // empty: RS256, PS256, ES256, EdDSA
 }
 
-// Auth is how we show ourselves to a source's stream API and receipt endpoint. This version acts on bearer and none.
+// Auth is how we show ourselves to a source's stream API, poll endpoint and receipt endpoint. Method: none, bearer (Token),
+// client_secret_basic, client_secret_post, client_secret_jwt (ClientID, ClientSecret), private_key_jwt (ClientID, Key),
+// refresh_token (ClientID, ClientSecret where the client has one; the rotating token itself is kept by the hub, put there by
+// `source authorize`), signed_jwt (a JWT that we sign ourselves as Issuer for Audience; no token endpoint).
 type Auth struct {
-	Method string  `json:"method"`
-	Token  *Secret `json:"token,omitempty"`
+	Method                string  `json:"method"`
+	Token                 *Secret `json:"token,omitempty"`
+	ClientID              string  `json:"client_id,omitempty"`
+	ClientSecret          *Secret `json:"client_secret,omitempty"`
+	Key                   *Secret `json:"key,omitempty"` // private key: PEM or JWK
+	Alg                   string  `json:"alg,omitempty"` // of the assertion; the key's usual one by default
+	KeyID                 string  `json:"key_id,omitempty"`
+	TokenEndpoint         string  `json:"token_endpoint,omitempty"`         // empty: from the authorization server's metadata
+	AuthorizationEndpoint string  `json:"authorization_endpoint,omitempty"` // refresh_token: for the first consent
+	Issuer                string  `json:"issuer,omitempty"`                 // of the authorization server; signed_jwt: iss and sub of the JWT
+	Audience              string  `json:"audience,omitempty"`               // of the assertion; the token endpoint by default
+	Scope                 string  `json:"scope,omitempty"`                  // ssf.manage ssf.read by default
 }
+
+// Secrets lists every secret that the source refers to, so that no place which hides, resolves or checks them forgets one.
+func (s *Source) Secrets() []*Secret {
+	var all []*Secret
+	add := func(list ...*Secret) {
+		for _, x := range list {
+			if x != nil {
+				all = append(all, x)
+			}
+		}
+	}
+	if s.Auth != nil {
+		add(s.Auth.Secrets()...)
+	}
+	if s.PushAuth != nil {
+		add(s.PushAuth.AuthorizationHeader)
+	}
+	return all
+}
+
+// Secrets lists the secrets of an Auth.
+func (a *Auth) Secrets() []*Secret { return []*Secret{a.Token, a.ClientSecret, a.Key} }
 
 // PushAuth is what a sender must show on our receive door besides the signature.
 type PushAuth struct {
@@ -80,10 +130,17 @@ type PushAuth struct {
 
 // Correlate is one way from a subject to an identity. They are tried in order, the first that answers wins.
 type Correlate struct {
-	Format string   `json:"format"`        // email | iss_sub | opaque
-	Iss    []string `json:"iss,omitempty"` // iss_sub: whose subjects; the source's issuer by default
-	As     string   `json:"as,omitempty"`  // account_id: the value is an account id
-	At     string   `json:"at,omitempty"`  // of this place; the source by default
+	// Format is the format of the identifier: email, iss_sub, opaque, scim, phone_number, did, uri, account, jwt_id,
+	// saml_assertion_id. Of aliases each identifier goes the ways of its own format.
+	Format string   `json:"format"`
+	Part   string   `json:"part,omitempty"` // member of a complex subject; user by default, which a simple subject is, too
+	Iss    []string `json:"iss,omitempty"`  // iss_sub, jwt_id, saml_assertion_id: whose; the source's issuer by default
+	// As says what the value is: account_id, external_id (scim), email (account), phone (phone_number), device_id.
+	As string `json:"as,omitempty"`
+	At string `json:"at,omitempty"` // account_id, external_id, device_id: of this place; the source by default
+	// IgnoreTag looks for an address without its +tag as well, Normalize (nfkc) for its normal form; both email only.
+	IgnoreTag bool   `json:"ignore_tag,omitempty"`
+	Normalize string `json:"normalize,omitempty"`
 }
 
 // OrderRules says what a source may order. Nothing by default.
@@ -176,11 +233,13 @@ type Identity struct {
 	Emails   []string  `json:"emails,omitempty"`
 	Labels   []string  `json:"labels,omitempty"`
 	Groups   []string  `json:"groups,omitempty"`
+	Phones   []string  `json:"phones,omitempty"` // E.164: + and digits
 	Accounts []Account `json:"accounts,omitempty"`
+	Devices  []Account `json:"devices,omitempty"` // devices of the person, by their id at a place
 	Protect  string    `json:"protect,omitempty"` // none (default) | never; ask is refused by this version
 }
 
-// Account is an identity's presence at a place.
+// Account is an identity's presence at a place, or its device there.
 type Account struct {
 	At string `json:"at"`
 	ID string `json:"id"`

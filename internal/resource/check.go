@@ -155,12 +155,34 @@ func checkIdentity(doc yaml.Doc, id *hub.Identity) error {
 		}
 		id.Emails[i] = subject.CanonicalEmail(e)
 	}
-	for i, a := range id.Accounts {
-		if a.At == "" || a.ID == "" || len(a.ID) > 512 {
-			return doc.Errorf(fmt.Sprintf("accounts[%d]", i), "an account is {at: PLACE, id: ID}")
+	for i, p := range id.Phones {
+		at := fmt.Sprintf("phones[%d]", i)
+		number := subject.Phone(p).Get("phone_number")
+		if number == "" {
+			return doc.Errorf(at, "%.40q is no telephone number such as +15550100", p)
 		}
-		if slices.Contains(id.Accounts[:i], a) {
-			return doc.Errorf(fmt.Sprintf("accounts[%d]", i), "this account stands here twice")
+		if id.Phones[i] = number; slices.Contains(id.Phones[:i], number) {
+			return doc.Errorf(at, "this number stands here twice")
+		}
+	}
+	for i, a := range id.Accounts {
+		switch at := fmt.Sprintf("accounts[%d]", i); {
+		case a.At == "" || a.ID == "" || len(a.ID) > 512:
+			return doc.Errorf(at, "an account is {at: PLACE, id: ID}")
+		case strings.HasPrefix(a.At, "#"):
+			return doc.Errorf(at+".at", "%.80q is no name of a place", a.At)
+		case slices.Contains(id.Accounts[:i], a):
+			return doc.Errorf(at, "this account stands here twice")
+		}
+	}
+	for i, d := range id.Devices {
+		switch at := fmt.Sprintf("devices[%d]", i); {
+		case d.At == "" || d.ID == "" || len(d.ID) > 512:
+			return doc.Errorf(at, "a device is {at: PLACE, id: ID}")
+		case !nameForm.MatchString(d.At):
+			return doc.Errorf(at+".at", "%.80q is no name of a place", d.At)
+		case slices.Contains(id.Devices[:i], d):
+			return doc.Errorf(at, "this device stands here twice")
 		}
 	}
 	return word(doc, "protect", id.Protect, "none", "never")

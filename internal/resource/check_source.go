@@ -95,24 +95,3 @@ func checkAuth(doc yaml.Doc, a *hub.Auth) error {
 	}
 	return first(word(doc, "auth.method", a.Method, "bearer", "none"), checkSecret(doc, "auth.token", a.Token))
 }
-
-func checkCorrelate(doc yaml.Doc, at string, c hub.Correlate) error {
-	switch c.Format {
-	case "email":
-		if c.As != "" || c.At != "" || len(c.Iss) > 0 {
-			return doc.Errorf(at, "the format email stands alone")
-		}
-	case "iss_sub", "opaque":
-		if c.Format == "opaque" && len(c.Iss) > 0 {
-			return doc.Errorf(at+".iss", "an opaque subject has no issuer")
-		}
-		if c.At != "" && !nameForm.MatchString(c.At) {
-			return doc.Errorf(at+".at", "%q is no name of a place", c.At)
-		}
-	case "":
-		return doc.Errorf(at, "a way to correlate has a format: email, iss_sub or opaque")
-	default:
-		return doc.Errorf(at+".format", "this version correlates the formats email, iss_sub and opaque, not %s", c.Format)
-	}
-	return word(doc, at+".as", c.As, "account_id")
-}

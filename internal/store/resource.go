@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"countersign/internal/hub"
@@ -103,7 +104,14 @@ func putResource(t *tx, tenant string, r *hub.Resource, now hub.Micros) (changed
 			return false, err
 		}
 	}
-	for _, a := range id.Accounts {
+	accounts := slices.Clone(id.Accounts)
+	for _, number := range id.Phones {
+		accounts = append(accounts, hub.Account{At: placePhones, ID: number})
+	}
+	for _, d := range id.Devices {
+		accounts = append(accounts, hub.Account{At: placeDevices + d.At, ID: d.ID})
+	}
+	for _, a := range accounts {
 		if _, err := t.exec(`INSERT INTO identity_account (tenant, place, account, name) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, tenant, a.At, a.ID, r.Name); err != nil {
 			return false, err
 		}
@@ -156,6 +164,12 @@ func (s *Store) dropClient(t *tx, tenant, name string, now hub.Micros) error {
 	_, err = t.exec(`UPDATE access_token SET revoked = $1 WHERE tenant = $2 AND client = $3 AND revoked = 0`, int64(now), tenant, name)
 	return err
 }
+
+// Phones and devices of identities lie among the accounts, at places whose names nobody can give to a place.
+const (
+	placePhones  = "#phone"
+	placeDevices = "#device/"
+)
 
 // dropIdentity removes what look-ups of an identity go by.
 func dropIdentity(t *tx, tenant, name string) error {
@@ -263,6 +277,16 @@ func (s *Store) FindIdentityByEmail(ctx context.Context, tenant, email string) (
 // FindIdentityByAccount gives the names of the identities that have an account at a place; none is no error.
 func (s *Store) FindIdentityByAccount(ctx context.Context, tenant, place, id string) ([]string, error) {
 	return s.names(ctx, tenant, `SELECT name FROM identity_account WHERE tenant = $1 AND place = $2 AND account = $3 ORDER BY name`, tenant, place, id)
+}
+
+// FindIdentityByPhone gives the names of the identities that have a number, written as + and digits; none is no error.
+func (s *Store) FindIdentityByPhone(ctx context.Context, tenant, number string) ([]string, error) {
+	return s.FindIdentityByAccount(ctx, tenant, placePhones, number)
+}
+
+// FindIdentityByDevice gives the names of the identities that have a device at a place; none is no error.
+func (s *Store) FindIdentityByDevice(ctx context.Context, tenant, place, id string) ([]string, error) {
+	return s.FindIdentityByAccount(ctx, tenant, placeDevices+place, id)
 }
 
 func (s *Store) names(ctx context.Context, tenant, query string, args ...any) ([]string, error) {

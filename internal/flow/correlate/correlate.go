@@ -15,6 +15,10 @@ type Store interface {
 	FindIdentityByEmail(ctx context.Context, tenant, email string) ([]string, error)
 	// FindIdentityByAccount gives the names of the identities with that account id at that place.
 	FindIdentityByAccount(ctx context.Context, tenant, place, id string) ([]string, error)
+	// FindIdentityByPhone gives the names of the identities with that number, written as + and digits.
+	FindIdentityByPhone(ctx context.Context, tenant, number string) ([]string, error)
+	// FindIdentityByDevice gives the names of the identities whose device has that id at that place.
+	FindIdentityByDevice(ctx context.Context, tenant, place, id string) ([]string, error)
 	// Identity gives one identity by name; hub.NotFound where there is none.
 	Identity(ctx context.Context, tenant, name string) (*hub.Identity, error)
 }
@@ -48,36 +52,61 @@ type Result struct {
 }
 
 // usual is the order of a source that does not say one (hub.Source.Correlate).
-var usual = []hub.Correlate{{Format: "iss_sub", As: "account_id"}, {Format: "email"}}
+var usual = []hub.Correlate{{Format: subject.FormatIssSub, As: asAccount}, {Format: subject.FormatEmail}}
 
 // Correlate finds out whom the signal is about. Its error is the store's; an unknown person is no error
 // but a Result with a Reason.
 func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
-	c := &search{ctx: ctx, st: st, in: in, res: &Result{}}
+	c := &search{ctx: ctx, st: st, in: in, res: &Result{}, first: map[string]string{}}
 	id, err := subject.Parse(in.Signal.SubID)
 	if err != nil {
 		return c.unresolved("the subject cannot be read"), nil
 	}
 	c.session(id)
-	if _, ok := id.User(); !ok {
-		return c.unresolved("the subject names no person: it has no user member"), nil
-	}
 	ways := in.Source.Correlate
 	if len(ways) == 0 {
 		ways = usual
 	}
-	byEmail := false
-	for _, w := range ways {
-		byEmail = byEmail || w.Format == "email"
-		found, stop, err := c.try(w, id)
-		if err != nil || found || stop {
-			return c.res, err
+	user, named := id.User()
+	if named {
+		if err := c.member(subject.PartUser, user, ways); err != nil {
+			return nil, err
 		}
 	}
+	tried := named
+	for _, name := range others(ways) {
+		part, ok := id.Part(name)
+		switch {
+		case !ok:
+			c.miss("%s: the subject has no such member", name)
+		case named && len(c.found) == 0:
+			// All members are of one principal: whoever has the device is not the user named beside it. SSF 1.0 §3.3.1
+			c.miss("%s: not asked, since the subject names a user whom nobody fits", name)
+		default:
+			tried = true
+			if err := c.member(name, part, ways); err != nil {
+				return nil, err
+			}
+		}
+	}
+	switch {
+	case !tried:
+		return c.unresolved("the subject names no person: it has no user member"), nil
+	case c.several > 1:
+		c.res.Code = "ambiguous_subject"
+		return c.unresolved(fmt.Sprintf("ambiguous: %d identities fit the subject, and none is taken for the right one", c.several)), nil
+	case len(c.found) > 0:
+		c.res.Identity = c.found[0]
+		return c.res, nil
+	}
 	// Only when every declared way missed: an address that apps can look up is somebody, declared or not.
-	if email, ok := id.Email(); ok && byEmail && in.LooksUp {
+	if in.LooksUp && len(c.addresses) == 1 {
+		email := c.addresses[0]
 		c.res.Identity, c.res.Implicit = &hub.Identity{Name: email, Emails: []string{email}}, true
 		return c.res, nil
+	}
+	if in.LooksUp && len(c.addresses) > 1 {
+		c.miss("email: several addresses, none of them declared, and none is taken for the right one")
 	}
 	if c.foreign && !c.looked {
 		c.res.Code = "not_authorized"
@@ -85,11 +114,34 @@ func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
 	return c.unresolved("nobody known fits the subject"), nil
 }
 
+// others lists the members besides the user that the ways speak of, each once.
+func others(ways []hub.Correlate) (names []string) {
+	for _, w := range ways {
+		if p := partOf(w); p != subject.PartUser && !slices.Contains(names, p) {
+			names = append(names, p)
+		}
+	}
+	return names
+}
+
+func partOf(w hub.Correlate) string {
+	if w.Part == "" {
+		return subject.PartUser
+	}
+	return w.Part
+}
+
 type search struct {
 	ctx context.Context
 	st  Store
 	in  Input
 	res *Result
+	// found are the identities that answered, each once; several is how many people fit where more than one does.
+	found   []*hub.Identity
+	several int
+	first   map[string]string // by identity the way that found it
+	// addresses are the user's e-mail addresses that a way looked for, each once, as they were given.
+	addresses []string
 	// foreign: the subject's issuer is another than those the source may speak for. looked: a way led to a look-up.
 	foreign, looked bool
 }
@@ -129,74 +181,86 @@ func (c *search) session(id subject.Identifier) {
 	c.res.SessionAt = c.in.Source.Name
 }
 
-// try goes one way. stop ends the search without a person: two people fit.
-func (c *search) try(w hub.Correlate, id subject.Identifier) (found, stop bool, err error) {
-	place := w.At
-	if place == "" {
-		place = c.in.Source.Name
+// member goes the ways of one member of the subject. An identifier stops at the first way that answers; of aliases each one
+// is asked, so that two which lead to two people show (RFC 9493 §3.2.8).
+func (c *search) member(name string, id subject.Identifier, ways []hub.Correlate) error {
+	ids := []subject.Identifier{id}
+	if id.Format() == subject.FormatAliases {
+		ids = id.Aliases()
 	}
-	var names []string
-	way := w.Format
-	switch w.Format {
-	case "email":
-		email, ok := id.Email()
-		if !ok {
-			c.miss("email: the subject has no e-mail address")
-			return false, false, nil
+	answered := make([]bool, len(ids))
+	for _, w := range ways {
+		if partOf(w) != name {
+			continue
 		}
-		names, err = c.st.FindIdentityByEmail(c.ctx, c.in.Signal.Tenant, email)
-	case "iss_sub":
-		way = "iss_sub as account at " + place
-		iss, sub, ok := id.IssSub()
-		if !ok {
-			c.miss("iss_sub: the subject has no issuer and subject")
-			return false, false, nil
+		fits := false
+		for n, one := range ids {
+			if one.Format() != w.Format {
+				continue
+			}
+			fits = true
+			if answered[n] {
+				continue
+			}
+			var err error
+			if answered[n], err = c.try(w, one); err != nil || c.several > 1 {
+				return err
+			}
 		}
-		accepted := w.Iss
-		if len(accepted) == 0 {
-			accepted = []string{c.in.Source.Issuer}
+		switch {
+		case !fits && !slices.Contains(answered, true):
+			c.miss("%s: %s", label(w), otherFormat(w.Format))
+		case fits && len(ids) == 1 && answered[0]:
+			return nil
 		}
-		if !slices.Contains(accepted, iss) {
-			c.miss("iss_sub: the subject's issuer is not one of those that this source may speak for")
-			c.foreign = true
-			return false, false, nil
+	}
+	return nil
+}
+
+// try goes one way with one identifier, and reports whether it answered.
+func (c *search) try(w hub.Correlate, id subject.Identifier) (bool, error) {
+	keys, why := c.keys(w, id)
+	if why != "" {
+		c.miss("%s: %s", label(w), why)
+		return false, nil
+	}
+	for _, k := range keys {
+		names, err := k.find(c.ctx, c.st, c.in.Signal.Tenant)
+		if err != nil {
+			return false, err
 		}
-		names, err = c.st.FindIdentityByAccount(c.ctx, c.in.Signal.Tenant, place, sub)
-	case "opaque":
-		way = "opaque as account at " + place
-		user, _ := id.User()
-		if user.Format() != subject.FormatOpaque {
-			c.miss("opaque: the subject has another format")
-			return false, false, nil
+		c.looked = true
+		switch len(names) {
+		case 0:
+			c.miss("%s: no identity has it", k.way)
+			continue
+		case 1:
+		default:
+			c.miss("%s: %d identities have it", k.way, len(names))
+			c.several = len(names)
+			return false, nil
 		}
-		names, err = c.st.FindIdentityByAccount(c.ctx, c.in.Signal.Tenant, place, user.Get("id"))
-	default:
-		c.miss("%s: this way is not known", w.Format)
-		return false, false, nil
+		name := names[0]
+		if _, known := c.first[name]; known {
+			return true, nil
+		}
+		identity, err := c.st.Identity(c.ctx, c.in.Signal.Tenant, name)
+		if hub.CodeOf(err) == hub.NotFound && err != nil {
+			c.miss("%s: the identity has just been deleted", k.way)
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		for _, way := range c.first { // there is at most one
+			c.miss("%s: another identity has it than the one that %s found", k.way, way)
+		}
+		c.first[name] = k.way
+		c.found = append(c.found, identity)
+		if len(c.found) > 1 {
+			c.several = len(c.found)
+		}
+		return true, nil
 	}
-	if err != nil {
-		return false, false, err
-	}
-	c.looked = true
-	switch len(names) {
-	case 0:
-		c.miss("%s: no identity has it", way)
-		return false, false, nil
-	case 1:
-	default:
-		c.miss("%s: %d identities have it", way, len(names))
-		c.res.Code = "ambiguous_subject"
-		c.unresolved(fmt.Sprintf("ambiguous: %d identities fit the subject, and none is taken for the right one", len(names)))
-		return false, true, nil
-	}
-	identity, err := c.st.Identity(c.ctx, c.in.Signal.Tenant, names[0])
-	if hub.CodeOf(err) == hub.NotFound && err != nil {
-		c.miss("%s: the identity has just been deleted", way)
-		return false, false, nil
-	}
-	if err != nil {
-		return false, false, err
-	}
-	c.res.Identity = identity
-	return true, false, nil
+	return false, nil
 }

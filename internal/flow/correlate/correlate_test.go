@@ -41,6 +41,28 @@ func (p people) FindIdentityByAccount(_ context.Context, _, place, id string) (n
 	return names, p.err
 }
 
+func (p people) FindIdentityByPhone(_ context.Context, _, number string) (names []string, err error) {
+	for _, i := range p.list {
+		for _, n := range i.Phones {
+			if n == number {
+				names = append(names, i.Name)
+			}
+		}
+	}
+	return names, p.err
+}
+
+func (p people) FindIdentityByDevice(_ context.Context, _, place, id string) (names []string, err error) {
+	for _, i := range p.list {
+		for _, d := range i.Devices {
+			if d.At == place && d.ID == id {
+				names = append(names, i.Name)
+			}
+		}
+	}
+	return names, p.err
+}
+
 func (p people) Identity(_ context.Context, _, name string) (*hub.Identity, error) {
 	for _, i := range p.list {
 		if i.Name == name {
