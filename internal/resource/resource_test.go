@@ -156,7 +156,7 @@ func TestRefusals(t *testing.T) {
 		{"stream none", source + "stream: none\n", "the source says its audience"},
 		{"two keys", source + "keys: {jwks_uri: 'https://a.test', jwks_file: b}\n", "keys has one of"},
 		{"alg", source + "keys: {jwks_uri: 'https://a.test', algs: [HS256]}\n", "keys.algs[0] is not"},
-		{"correlate", source + "correlate: [{format: fax_number}]\n", "correlate"},
+		{"correlate", source + "correlate: [{format: fax_number}]\n", "there is no way for the format"},
 		{"accept", source + "orders: {accept: [everything]}\n", "there is no action everything"},
 
 		{"client auth", strings.Replace(client, "auth: bearer", "auth: private_key_jwd", 1), "did you mean private_key_jwt?"},
