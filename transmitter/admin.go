@@ -31,7 +31,7 @@ func (t *Transmitter) find(ctx context.Context, id string) (*Stream, error) {
 		if st := snap.byID[id]; st != nil {
 			return t.cfg.Store.Stream(ctx, st.Receiver, id)
 		}
-		snap, err = t.reload(ctx) // made by another process
+		snap, err = t.refresh(ctx) // made by another process
 	}
 	return nil, ErrNotFound
 }
@@ -206,7 +206,7 @@ func (t *Transmitter) Establish(ctx context.Context, s *Stream) (*Stream, error)
 	if err != nil {
 		return nil, err
 	}
-	snap, err := t.reload(ctx)
+	snap, err := t.refresh(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func (t *Transmitter) Explain(ctx context.Context, m Message, id string) (*Expla
 	if now, err := t.cfg.Store.Generation(ctx); err != nil {
 		return nil, err
 	} else if now != snap.generation {
-		if snap, err = t.reload(ctx); err != nil {
+		if snap, err = t.refresh(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -15,53 +15,6 @@ import (
 	"countersign/subject"
 )
 
-// snapshot is the streams as one generation of the store has them. Nothing in it is changed.
-type snapshot struct {
-	generation int64
-	byKey      map[int64]*Stream
-	byID       map[string]*Stream
-	byType     map[string][]*Stream // streams that are not disabled, by event type delivered
-	byReceiver map[string][]*Stream
-}
-
-// reload reads the streams anew and hands them to the pump.
-func (t *Transmitter) reload(ctx context.Context) (*snapshot, error) {
-	t.refresh.Lock()
-	defer t.refresh.Unlock()
-	streams, generation, err := t.cfg.Store.AllStreams(ctx)
-	if err != nil {
-		return nil, err
-	}
-	old := t.streams.Load()
-	if old != nil && generation < old.generation {
-		return old, nil
-	}
-	s := &snapshot{generation: generation, byKey: make(map[int64]*Stream, len(streams)), byID: make(map[string]*Stream, len(streams)),
-		byType: map[string][]*Stream{}, byReceiver: map[string][]*Stream{}}
-	for i := range streams {
-		st := &streams[i]
-		s.byKey[st.Key], s.byID[st.ID] = st, st
-		s.byReceiver[st.Receiver] = append(s.byReceiver[st.Receiver], st)
-		if st.Status == Disabled {
-			continue // SSF 1.0 §8.1.2.1: nothing is held for a disabled stream
-		}
-		for _, typ := range st.Delivered {
-			s.byType[typ] = append(s.byType[typ], st)
-		}
-	}
-	t.streams.Store(s)
-	t.Pump.adopt(old, s)
-	return s, nil
-}
-
-// current gives the snapshot in memory, read where there is none yet.
-func (t *Transmitter) current(ctx context.Context) (*snapshot, error) {
-	if s := t.streams.Load(); s != nil {
-		return s, nil
-	}
-	return t.reload(ctx)
-}
-
 // Send matches m with the streams, keeps it durably, and wakes the pump. It returns what was queued where, and which
 // streams were skipped for what reason; where no stream takes it, nothing was queued, and that is no error. The events
 // are delivered while Run runs.
@@ -76,14 +29,14 @@ func (t *Transmitter) Send(ctx context.Context, m Message) (*Sent, error) {
 			if now, err := t.cfg.Store.Generation(ctx); err != nil || now == out.Generation {
 				return sent, nil
 			}
-			if _, err := t.reload(ctx); err != nil {
+			if _, err := t.refresh(ctx); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		err = t.cfg.Store.Enqueue(ctx, out)
 		if errors.Is(err, ErrStale) {
-			if _, err := t.reload(ctx); err != nil {
+			if _, err := t.refresh(ctx); err != nil {
 				return nil, err
 			}
 			continue
@@ -116,7 +69,7 @@ func (t *Transmitter) Plan(ctx context.Context, m Message) (*Outgoing, *Sent, er
 	if errors.Is(err, ErrNoOrderStream) {
 		// Nothing will be kept that could turn out to be stale, so look whether another process made a stream.
 		if now, failed := t.cfg.Store.Generation(ctx); failed == nil && now != snap.generation {
-			if snap, failed = t.reload(ctx); failed == nil {
+			if snap, failed = t.refresh(ctx); failed == nil {
 				return t.plan(ctx, snap, m)
 			}
 		}
@@ -226,7 +179,7 @@ func (out *Outgoing) share() {
 
 // Reload reads the streams anew, for callers that got ErrStale.
 func (t *Transmitter) Reload(ctx context.Context) error {
-	_, err := t.reload(ctx)
+	_, err := t.refresh(ctx)
 	return err
 }
 

@@ -176,7 +176,7 @@ func (p *Pump) loop(ctx context.Context) {
 // visible after a row of higher seq (engine §10.4). It also takes in streams that another process changed.
 func (p *Pump) sweep(ctx context.Context) {
 	if g, err := p.cfg.Store.Generation(ctx); err == nil && g != p.t.streams.Load().generation {
-		if _, err := p.t.reload(ctx); err != nil && ctx.Err() == nil {
+		if _, err := p.t.refresh(ctx); err != nil && ctx.Err() == nil {
 			p.cfg.Log.WarnContext(ctx, "streams could not be read", "error", err)
 		}
 	}

@@ -19,12 +19,12 @@ type Transmitter struct {
 	// Pump delivers. Transmitter.Run runs it.
 	Pump *Pump
 
-	cfg     *Config
-	streams atomic.Pointer[snapshot]
-	ring    atomic.Pointer[keyring]
-	parked  parked
-	refresh sync.Mutex
-	strict  map[string]bool // event types of which more is taken than may be sent
+	cfg       *Config
+	streams   atomic.Pointer[snapshot]
+	ring      atomic.Pointer[keyring]
+	parked    parked
+	reloading sync.Mutex
+	strict    map[string]bool // event types of which more is taken than may be sent
 }
 
 // New checks the configuration and makes a Transmitter. Nothing runs before Run.

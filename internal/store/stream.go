@@ -244,6 +244,37 @@ func (v *Transmitter) AllStreams(ctx context.Context) ([]transmitter.Stream, int
 	}
 }
 
+// StreamsSince implements transmitter.StreamsSince.
+func (v *Transmitter) StreamsSince(ctx context.Context, generation int64) (changed []transmitter.Stream, all int, now int64, err error) {
+	for {
+		err := v.read(ctx, func(t *tx) error {
+			var err error
+			if now, err = v.generation(t); err != nil {
+				return err
+			}
+			if _, err = t.one(`SELECT count(*) FROM stream WHERE tenant = $1`, []any{v.tenant}, &all); err != nil {
+				return err
+			}
+			changed = nil
+			return t.each(func(scan scanFunc) error {
+				st, err := v.decode(scan)
+				if err == nil {
+					changed = append(changed, *st)
+				}
+				return err
+			}, `SELECT `+streamColumns+` FROM stream WHERE tenant = $1 AND generation > $2 ORDER BY seq`, v.tenant, generation)
+		})
+		if err != nil {
+			return nil, 0, 0, err
+		}
+		// As in AllStreams.
+		after, err := v.Generation(ctx)
+		if err != nil || after == now {
+			return changed, all, now, err
+		}
+	}
+}
+
 // Generation implements transmitter.Store.
 func (v *Transmitter) Generation(ctx context.Context) (int64, error) {
 	var g int64
