@@ -13,6 +13,7 @@ const (
 	PrefixAction   = "act"
 	PrefixReceipt  = "rct"
 	PrefixToken    = "tok"
+	PrefixRefusal  = "ref"
 )
 
 var crockford = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

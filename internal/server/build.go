@@ -84,7 +84,8 @@ func (s *Server) build() {
 		Tried:   s.metrics.Attempt,
 		Poke:    func() { s.belt.Poke() },
 	})
-	s.door = ingest.New(ingest.Config{Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal,
+	s.refusals = ingest.NewRefusals(s.store, s.now, s.log)
+	s.door = ingest.New(ingest.Config{Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal, Refusals: s.refusals,
 		Find: s.receiver,
 		Taken: func(sig *hub.Signal, job *hub.Job) {
 			if job != nil {

@@ -83,6 +83,7 @@ type Server struct {
 
 	belt     *flow.Belt
 	door     *ingest.Door
+	refusals *ingest.Refusals
 	worker   *act.Worker
 	office   *emit.Office
 	enroller *enroll.Enroller

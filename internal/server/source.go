@@ -32,6 +32,7 @@ func (t *tenant) receiving(ctx context.Context, src *source) error {
 	s := t.s
 	spec, st := src.spec, src.state
 	in := &ingest.Source{Tenant: t.name, Name: spec.Name, Issuer: spec.Issuer, Audience: st.Audience, StreamID: st.StreamID}
+	receiveRules(in, spec)
 	var algs []string
 	if spec.Keys != nil {
 		algs = spec.Keys.Algs

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"countersign/event"
+	"countersign/event/ssf"
 	"countersign/internal/hub"
 	"countersign/internal/store"
 	"countersign/internal/strictjson"
@@ -50,16 +51,28 @@ type Config struct {
 	Issuer func(tenant string) string
 	// Full reports that so much waits already that no more is taken. Nil: never.
 	Full func() bool
-	// Counted is told of each signal: door push or api, result new, repeat or clash. Nil: nobody.
+	// Counted is told of each signal: door push, poll or api, result new, repeat or clash. Nil: nobody.
 	Counted func(door, result string)
-	// Refused is told of each refused push with the code sent. Nil: nobody.
+	// Refused is told of each refused token with the code sent. Nil: nobody.
 	Refused func(code string)
+	// Refusals keeps what was refused for the operator. Nil: it is not kept.
+	Refusals *Refusals
+	// Cure says what to change, and on which side (ours or theirs), where the source's profile knows it. Nil: nothing.
+	Cure func(profile, code string, reason error) (text, side string)
+	// Verified is told of each verification event before it is answered: with the state that was asked with, or without one
+	// where the transmitter sends it of its own accord. receiver.ErrState refuses it. Nil: every one is right.
+	Verified func(ctx context.Context, tenant, source, state string, hasState bool) error
+	// Updated is told what the transmitter made of our stream. Nil: nobody.
+	Updated func(ctx context.Context, tenant, source, status, reason string) error
 	Now     func() time.Time
 	Log     *slog.Logger
 }
 
 // Door is the way in. It is safe for concurrent use.
-type Door struct{ Config }
+type Door struct {
+	Config
+	rates rates
+}
 
 // New makes a Door.
 func New(c Config) *Door {
@@ -84,7 +97,16 @@ func New(c Config) *Door {
 	if c.Again == nil {
 		c.Again = func(*hub.Job) {}
 	}
-	return &Door{c}
+	if c.Verified == nil {
+		c.Verified = func(context.Context, string, string, string, bool) error { return nil }
+	}
+	if c.Updated == nil {
+		c.Updated = func(context.Context, string, string, string, string) error { return nil }
+	}
+	if c.Refusals == nil {
+		c.Refusals = NewRefusals(forgetful{}, c.Now, c.Log)
+	}
+	return &Door{Config: c}
 }
 
 // againAfter is how long a repeated order waits before its receipt is sent once more (receipts design §6.1).
@@ -96,9 +118,7 @@ const maxJTI = 1024
 // keep turns a verified token into a signal, and keeps it.
 func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error {
 	if v.StreamEvent {
-		// Verification and stream-updated lead to no work (SSF 1.0 §8.1.4, §8.1.5).
-		d.Log.InfoContext(ctx, "a stream event came", "source", s.Name, "type", v.Event.Type)
-		return nil
+		return d.streamEvent(ctx, s, v)
 	}
 	if len(s.Audience) == 0 {
 		return &receiver.Busy{RetryAfter: 2 * time.Second, Err: errors.New("the stream at this source is not made yet")}
@@ -111,7 +131,7 @@ func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error 
 	if len(c.ID) > maxJTI {
 		return &receiver.Refusal{Description: "jti is longer than 1024 bytes"}
 	}
-	sig := &hub.Signal{ID: hub.NewID(hub.PrefixSignal, now), Tenant: s.Tenant, Source: s.Name, Door: "push",
+	sig := &hub.Signal{ID: hub.NewID(hub.PrefixSignal, now), Tenant: s.Tenant, Source: s.Name, Door: s.Door,
 		Issuer: c.Issuer, JTI: c.ID, IssuedAt: c.IssuedAt, TXN: c.TXN, EventType: v.Event.Type, SubID: c.SubID, Event: v.Event.Payload,
 		SetHash: v.Token.Address(), Token: v.Token.Compact(), Received: hub.At(now), State: hub.SignalReceived}
 	if s.Receipts != nil && s.Receipts.Vocabulary.Withdrawn != "" && v.Event.Type == s.Receipts.Vocabulary.Withdrawn {
@@ -120,6 +140,11 @@ func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error 
 		}
 	} else if err := d.order(s, v, sig); err != nil {
 		return err
+	}
+	if members := s.critical(v.Subject); len(members) > 0 && sig.Order == nil && sig.State == hub.SignalReceived {
+		// RX-66, SUB-31. An order stays open, so that its receipt says that nobody was found: it is never met with silence.
+		sig.State, sig.Reason = hub.SignalDone, discarded(members)
+		d.Log.WarnContext(ctx, "a signal was discarded: its subject has a critical member that nothing here interprets", "source", s.Name, "members", members)
 	}
 	same := sig.SetHash // with a directive: the same content address
 	if sig.Order == nil {
@@ -141,21 +166,43 @@ func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error 
 	}
 	switch kept.Status {
 	case hub.KeptClash:
-		d.Counted("push", "clash")
+		d.Counted(s.Door, "clash")
 		d.Log.ErrorContext(ctx, "ALARM: a known jti came with other content; it is refused and kept as evidence", "source", s.Name, "signal", kept.ID)
 		return receiver.ErrClash
 	case hub.KeptRepeat:
-		d.Counted("push", "repeat")
+		d.Counted(s.Door, "repeat")
 		if sig.Order != nil {
 			d.again(ctx, s, kept.Seq, now)
 		}
 		return receiver.ErrRepeat
 	}
-	d.Counted("push", "new")
+	d.Counted(s.Door, "new")
 	sig.Seq = kept.Seq
 	d.Taken(sig, kept.Job)
 	return nil
 }
+
+// streamEvent takes what a transmitter says about our stream. It leads to no work at apps (SSF 1.0 §8.1.4, §8.1.5); the
+// state of a verification event was looked at before (receiver.Handler.Verification).
+func (d *Door) streamEvent(ctx context.Context, s *Source, v *receiver.Delivery) error {
+	d.Counted(s.Door, "stream")
+	u, ok := v.Payload.(*ssf.StreamUpdated)
+	if !ok {
+		d.Log.DebugContext(ctx, "a stream event came", "source", s.Name, "type", v.Event.Type)
+		return nil
+	}
+	d.Log.InfoContext(ctx, "the transmitter changed our stream", "source", s.Name, "status", u.Status)
+	if err := d.Updated(ctx, s.Tenant, s.Name, u.Status, plain(cut(u.Reason, refusalReason))); err != nil {
+		return &receiver.Busy{Err: err} // it is told again
+	}
+	return nil
+}
+
+// forgetful keeps no refusals.
+type forgetful struct{}
+
+// AddRefusals forgets them.
+func (forgetful) AddRefusals(context.Context, string, []hub.Refusal) error { return nil }
 
 // again answers a redelivered order with its latest receipt (receipts design §6.1).
 func (d *Door) again(ctx context.Context, s *Source, seq int64, now time.Time) {
