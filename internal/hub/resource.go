@@ -138,9 +138,14 @@ type Correlate struct {
 	// As says what the value is: account_id, external_id (scim), email (account), phone (phone_number), device_id.
 	As string `json:"as,omitempty"`
 	At string `json:"at,omitempty"` // account_id, external_id, device_id: of this place; the source by default
-	// IgnoreTag looks for an address without its +tag as well, Normalize (nfkc) for its normal form; both email only.
+	// IgnoreTag looks for an address without its +tag as well, Normalize (nfkc) for its normal form, and Case exact takes no
+	// address that is written in another case than the identity's; all three email only.
 	IgnoreTag bool   `json:"ignore_tag,omitempty"`
 	Normalize string `json:"normalize,omitempty"`
+	Case      string `json:"case,omitempty"`
+	// Is finds nobody: a member of this format that is none of these makes the subject one that is not ours, whoever its user
+	// is. With part only, as for the tenant that we are at the source.
+	Is []string `json:"is,omitempty"`
 }
 
 // OrderRules says what a source may order. Nothing by default.

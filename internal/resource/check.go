@@ -153,7 +153,9 @@ func checkIdentity(doc yaml.Doc, id *hub.Identity) error {
 		if a, err := mail.ParseAddress(e); err != nil || a.Address != e || a.Name != "" || strings.ContainsFunc(e, unicode.IsSpace) || len(e) > 320 {
 			return doc.Errorf(at, "%.80q is no e-mail address", e)
 		}
-		id.Emails[i] = subject.CanonicalEmail(e)
+		if key := subject.CanonicalEmail(e); slices.ContainsFunc(id.Emails[:i], func(o string) bool { return subject.CanonicalEmail(o) == key }) {
+			return doc.Errorf(at, "this address stands here twice")
+		}
 	}
 	for i, p := range id.Phones {
 		at := fmt.Sprintf("phones[%d]", i)

@@ -44,7 +44,8 @@ func checkCorrelate(doc yaml.Doc, at string, c hub.Correlate) error {
 		}
 		return doc.Errorf(at+".format", "there is no way for the format %.80q: did you mean %s?", c.Format, near)
 	}
-	if err := first(word(doc, at+".as", c.As, meanings...), word(doc, at+".part", c.Part, correlatedParts...), word(doc, at+".normalize", c.Normalize, "nfkc")); err != nil {
+	if err := first(word(doc, at+".as", c.As, meanings...), word(doc, at+".part", c.Part, correlatedParts...), word(doc, at+".normalize", c.Normalize, "nfkc"),
+		word(doc, at+".case", c.Case, "exact", "any")); err != nil {
 		return err
 	}
 	byIssuer := oneOf(c.Format, subject.FormatIssSub, subject.FormatJWTID, subject.FormatSAML)
@@ -56,17 +57,42 @@ func checkCorrelate(doc yaml.Doc, at string, c hub.Correlate) error {
 		as = "device_id"
 	}
 	placed := oneOf(as, "account_id", "external_id", "device_id")
+	if len(c.Is) > 0 {
+		return checkBound(doc, at, c)
+	}
 	switch {
 	case len(c.Iss) > 0 && !byIssuer:
 		return doc.Errorf(at+".iss", "a subject of format %s has no issuer", c.Format)
-	case (c.IgnoreTag || c.Normalize != "") && as != "email":
-		return doc.Errorf(at, "ignore_tag and normalize are about e-mail addresses")
+	case (c.IgnoreTag || c.Normalize != "" || c.Case != "") && as != "email":
+		return doc.Errorf(at, "ignore_tag, normalize and case are about e-mail addresses")
 	case c.At != "" && !placed:
 		return doc.Errorf(at+".at", "what is looked for as %s stands at no place", as)
 	case c.At != "" && !nameForm.MatchString(c.At):
 		return doc.Errorf(at+".at", "%.80q is no name of a place", c.At)
 	case c.At == "" && placed && !oneOf(c.Part, "", subject.PartUser, subject.PartDevice):
 		return doc.Errorf(at, "with part: %s the way says at which place that id is known: at: PLACE", c.Part)
+	}
+	return nil
+}
+
+// checkBound checks a way that finds nobody and only says which subjects are ours.
+func checkBound(doc yaml.Doc, at string, c hub.Correlate) error {
+	switch {
+	case oneOf(c.Part, "", subject.PartUser, subject.PartDevice, subject.PartSession):
+		return doc.Errorf(at+".is", "is says which tenant, org_unit, group or application is ours: write part: tenant")
+	case c.As != "" || c.At != "" || c.IgnoreTag || c.Normalize != "" || c.Case != "":
+		return doc.Errorf(at, "a way with is finds nobody: as, at, ignore_tag, normalize and case have no meaning beside it")
+	case !oneOf(c.Format, subject.FormatOpaque, subject.FormatURI, subject.FormatDID, subject.FormatIssSub, subject.FormatSCIM):
+		return doc.Errorf(at+".format", "a way with is has the format opaque, uri, did, iss_sub or scim")
+	case len(c.Iss) > 0 && c.Format != subject.FormatIssSub:
+		return doc.Errorf(at+".iss", "a subject of format %s has no issuer", c.Format)
+	case len(c.Is) > 100:
+		return doc.Errorf(at+".is", "at most 100 values")
+	}
+	for i, v := range c.Is {
+		if v == "" || len(v) > 512 {
+			return doc.Errorf(at+".is", "value %d is empty or too long", i+1)
+		}
 	}
 	return nil
 }

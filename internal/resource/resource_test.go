@@ -99,7 +99,7 @@ func TestWholeForm(t *testing.T) {
 	if len(rs) != 9 || rs[0].Set != "acme-base" || rs[2].Kind != hub.KindIdentity {
 		t.Fatalf("%+v", rs)
 	}
-	if got := string(rs[2].Spec); got != `{"name":"alice","emails":["alice@example.test"],"labels":["contractor"],"groups":["finance"],"accounts":[{"at":"keycloak","id":"99beb27c"},{"at":"crm","id":"0017"}],"protect":"never"}` {
+	if got := string(rs[2].Spec); got != `{"name":"alice","emails":["Alice@example.test"],"labels":["contractor"],"groups":["finance"],"accounts":[{"at":"keycloak","id":"99beb27c"},{"at":"crm","id":"0017"}],"protect":"never"}` {
 		t.Error(got)
 	}
 }

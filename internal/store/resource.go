@@ -5,9 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"countersign/internal/hub"
+	"countersign/subject"
 	"countersign/transmitter"
 )
 
@@ -180,8 +180,9 @@ func dropIdentity(t *tx, tenant, name string) error {
 	return err
 }
 
-// emailKey is how addresses are compared: without regard to case.
-func emailKey(email string) string { return strings.ToLower(email) }
+// emailKey is how addresses are compared: without regard to the case of ASCII letters. Other letters stay, since their case
+// mappings make different addresses equal.
+func emailKey(email string) string { return subject.CanonicalEmail(email) }
 
 // Resources gives all of a tenant's resources of a kind by name; of every kind with kind "".
 func (s *Store) Resources(ctx context.Context, tenant string, kind hub.Kind) ([]hub.Resource, error) {

@@ -30,6 +30,8 @@ type Input struct {
 	// LooksUp reports that at least one app finds its accounts by e-mail, so that an address nobody
 	// declared can still be somebody's.
 	LooksUp bool
+	// Wildcards reports that the partner profile of the source writes the session ALL for every session, as Keycloak does.
+	Wildcards bool
 }
 
 // Result is whom a signal is about.
@@ -63,9 +65,10 @@ func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
 		return c.unresolved("the subject cannot be read"), nil
 	}
 	c.session(id)
-	ways := in.Source.Correlate
-	if len(ways) == 0 {
-		ways = usual
+	ways, bounds := split(in.Source.Correlate)
+	if why := c.outside(id, bounds); why != "" {
+		c.res.Code = "not_authorized"
+		return c.unresolved(why), nil
 	}
 	user, named := id.User()
 	if named {
@@ -91,7 +94,7 @@ func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
 	}
 	switch {
 	case !tried:
-		return c.unresolved("the subject names no person: it has no user member"), nil
+		return c.unresolved(nobody(id)), nil
 	case c.several > 1:
 		c.res.Code = "ambiguous_subject"
 		return c.unresolved(fmt.Sprintf("ambiguous: %d identities fit the subject, and none is taken for the right one", c.several)), nil
@@ -112,6 +115,58 @@ func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
 		c.res.Code = "not_authorized"
 	}
 	return c.unresolved("nobody known fits the subject"), nil
+}
+
+// split takes the ways that find somebody from those that only say which subjects are ours (hub.Correlate.Is).
+func split(all []hub.Correlate) (ways, bounds []hub.Correlate) {
+	for _, w := range all {
+		if len(w.Is) > 0 {
+			bounds = append(bounds, w)
+		} else {
+			ways = append(ways, w)
+		}
+	}
+	if len(ways) == 0 {
+		ways = usual
+	}
+	return ways, bounds
+}
+
+// outside says why a subject is not ours: a member that is bounded has none of the values that are written. A subject
+// without the member is within. All members are of one principal, so that a tenant that is not ours makes the user one
+// that is not ours either. SSF 1.0 §3.3.1
+func (c *search) outside(id subject.Identifier, bounds []hub.Correlate) string {
+	for n, first := range bounds {
+		name := partOf(first)
+		part, ok := id.Part(name)
+		if !ok || slices.ContainsFunc(bounds[:n], func(w hub.Correlate) bool { return partOf(w) == name }) {
+			continue
+		}
+		within := slices.ContainsFunc(bounds[n:], func(w hub.Correlate) bool {
+			return partOf(w) == name && slices.ContainsFunc(spellings(part), func(id subject.Identifier) bool {
+				if w.Format != id.Format() {
+					return false
+				}
+				value, why := c.value(w, id)
+				return why == "" && slices.Contains(w.Is, value)
+			})
+		})
+		if !within {
+			return "the subject is of a " + name + " that is not ours"
+		}
+	}
+	return ""
+}
+
+// nobody says why a subject that names nobody leads nowhere. Members of a group, of a tenant, or of whatever else stands for
+// many are not acted on without a rule that says whom it means.
+func nobody(id subject.Identifier) string {
+	for _, name := range []string{subject.PartGroup, subject.PartTenant, subject.PartOrgUnit, subject.PartApplication, subject.PartDevice, subject.PartSession} {
+		if _, ok := id.Part(name); ok {
+			return "the subject names a " + name + " and no person, and no rule of the source says whom that means"
+		}
+	}
+	return "the subject names no person: it has no user member"
 }
 
 // others lists the members besides the user that the ways speak of, each once.
@@ -158,6 +213,9 @@ func (c *search) unresolved(reason string) *Result {
 	return c.res
 }
 
+// allSessions is what Keycloak writes in place of a session's id where it means all of them.
+const allSessions = "ALL"
+
 // session keeps the session that the subject names. Its id means something at the place that gave it and
 // nowhere else: that is the source, whose place may also be an app.
 func (c *search) session(id subject.Identifier) {
@@ -167,6 +225,10 @@ func (c *search) session(id subject.Identifier) {
 	}
 	switch s.Format() {
 	case subject.FormatOpaque:
+		if c.in.Wildcards && s.Get("id") == allSessions {
+			c.miss("session: %s stands for every session and is the id of none", allSessions)
+			return
+		}
 		c.res.Session = s.Get("id")
 	case subject.FormatIssSub:
 		if s.Get("iss") != c.in.Source.Issuer {
@@ -181,13 +243,18 @@ func (c *search) session(id subject.Identifier) {
 	c.res.SessionAt = c.in.Source.Name
 }
 
+// spellings are the identifiers of one principal: of aliases each one, else the identifier itself.
+func spellings(id subject.Identifier) []subject.Identifier {
+	if id.Format() == subject.FormatAliases {
+		return id.Aliases()
+	}
+	return []subject.Identifier{id}
+}
+
 // member goes the ways of one member of the subject. An identifier stops at the first way that answers; of aliases each one
 // is asked, so that two which lead to two people show (RFC 9493 §3.2.8).
 func (c *search) member(name string, id subject.Identifier, ways []hub.Correlate) error {
-	ids := []subject.Identifier{id}
-	if id.Format() == subject.FormatAliases {
-		ids = id.Aliases()
-	}
+	ids := spellings(id)
 	answered := make([]bool, len(ids))
 	for _, w := range ways {
 		if partOf(w) != name {
@@ -230,6 +297,15 @@ func (c *search) try(w hub.Correlate, id subject.Identifier) (bool, error) {
 			return false, err
 		}
 		c.looked = true
+		if k.exact != "" && len(names) > 0 {
+			if names, err = c.written(names, k.exact); err != nil {
+				return false, err
+			}
+			if len(names) == 0 {
+				c.miss("%s: no identity has it in this case", k.way)
+				continue
+			}
+		}
 		switch len(names) {
 		case 0:
 			c.miss("%s: no identity has it", k.way)
@@ -263,4 +339,21 @@ func (c *search) try(w hub.Correlate, id subject.Identifier) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// written keeps the identities that have an address in just this spelling.
+func (c *search) written(names []string, exact string) (kept []string, err error) {
+	for _, name := range names {
+		identity, err := c.st.Identity(c.ctx, c.in.Signal.Tenant, name)
+		if hub.CodeOf(err) == hub.NotFound && err != nil {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(identity.Emails, func(e string) bool { return spelling(e) == exact }) {
+			kept = append(kept, name)
+		}
+	}
+	return kept, nil
 }

@@ -110,7 +110,7 @@ func TestCorrelate(t *testing.T) {
 			who: "alice", want: correlate.Result{Session: "s1", SessionAt: "keycloak"}},
 		{name: "session of another issuer", sub: `{"format":"complex","user":{"format":"email","email":"alice@example.test"},"session":{"format":"iss_sub","iss":"https://x.test","sub":"s1"}}`, ways: []hub.Correlate{{Format: "email"}},
 			who: "alice", want: correlate.Result{Misses: []string{"session: its issuer is not the source's"}}},
-		{name: "no user", sub: `{"format":"complex","device":{"format":"opaque","id":"laptop"}}`, want: correlate.Result{Code: "no_such_subject", Reason: "the subject names no person: it has no user member"}},
+		{name: "no user", sub: `{"format":"complex","device":{"format":"opaque","id":"laptop"}}`, want: correlate.Result{Code: "no_such_subject", Reason: "the subject names a device and no person, and no rule of the source says whom that means"}},
 		{name: "unreadable", sub: `{"format":"email"}`, want: correlate.Result{Code: "no_such_subject", Reason: "the subject cannot be read"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

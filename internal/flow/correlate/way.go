@@ -24,6 +24,7 @@ const (
 // key is one look-up: what is looked for, and how a miss calls it.
 type key struct {
 	as, place, value, way string
+	exact                 string // of an address: in this case and no other; empty: in whatever case
 }
 
 func (k key) find(ctx context.Context, st Store, tenant string) ([]string, error) {
@@ -178,31 +179,53 @@ func (c *search) emails(w hub.Correlate, address string) (keys []key, why string
 	if w.Format == subject.FormatAccount && !strings.Contains(address, "@") {
 		return nil, "the account URI is no e-mail address"
 	}
-	given := subject.CanonicalEmail(address)
-	if partOf(w) == subject.PartUser && !slices.Contains(c.addresses, given) {
-		c.addresses = append(c.addresses, given)
-	}
 	way := label(w)
 	if w.Format != subject.FormatEmail {
 		way += " as e-mail"
 	}
-	keys = []key{{as: asEmail, value: given, way: way}}
-	last := given
-	if w.Normalize == "nfkc" {
-		last = subject.CanonicalEmail(norm.NFKC.String(given))
-		// A form that has become another address, as from a letter that looks like @, is none.
-		if subject.Email(last).IsZero() || strings.Count(last, "@") != strings.Count(given, "@") {
-			c.miss("%s: its normal form is no e-mail address", way)
-			last = given
+	one := func(address, way string) key {
+		k := key{as: asEmail, value: subject.CanonicalEmail(address), way: way}
+		if w.Case == "exact" {
+			k.exact = spelling(address)
 		}
-		if last != given {
-			keys = append(keys, key{as: asEmail, value: last, way: way + " in its normal form"})
+		return k
+	}
+	given := subject.CanonicalEmail(address)
+	switch {
+	case partOf(w) != subject.PartUser || slices.Contains(c.addresses, given):
+	case w.Case == "exact" && spelling(address) != given:
+		if c.in.LooksUp {
+			c.miss("%s: apps are not asked for it, since they do not tell its case apart", way)
+		}
+	default:
+		c.addresses = append(c.addresses, given)
+	}
+	keys = []key{one(address, way)}
+	last := address
+	if w.Normalize == "nfkc" {
+		last = norm.NFKC.String(address)
+		// A form that has become another address, as from a letter that looks like @, is none.
+		if subject.Email(last).IsZero() || strings.Count(last, "@") != strings.Count(address, "@") {
+			c.miss("%s: its normal form is no e-mail address", way)
+			last = address
+		}
+		if last != address {
+			keys = append(keys, one(last, way+" in its normal form"))
 		}
 	}
 	if at := strings.LastIndexByte(last, '@'); w.IgnoreTag && at > 0 && last[0] != '"' {
 		if local, _, tagged := strings.Cut(last[:at], "+"); tagged && local != "" {
-			keys = append(keys, key{as: asEmail, value: local + last[at:], way: way + " without its tag"})
+			keys = append(keys, one(local+last[at:], way+" without its tag"))
 		}
 	}
 	return keys, ""
+}
+
+// spelling is an address whose case counts: its host never does. RFC 5321 §2.4
+func spelling(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return address
+	}
+	return address[:at] + subject.CanonicalEmail(address[at:])
 }

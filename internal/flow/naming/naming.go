@@ -69,7 +69,8 @@ func New(c Config) *Namer {
 			ways = []hub.Correlate{{Format: "iss_sub"}}
 		}
 		for _, w := range ways {
-			if w.Format != "iss_sub" {
+			// Only what names the user: a device, a session or a tenant is no person's name anywhere.
+			if w.Format != "iss_sub" || w.Part != "" && w.Part != subject.PartUser || w.As != "" && w.As != "account_id" || len(w.Is) > 0 {
 				continue
 			}
 			place, of := w.At, w.Iss

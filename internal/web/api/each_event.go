@@ -20,34 +20,11 @@ const eachSubject = `{"format":"email","email":"countersign-each-event@example.c
 // eachResource takes its place where a type is about a resource of SCIM.
 const eachResource = `{"format":"scim","uri":"/Users/countersign-each-event","externalId":"countersign-each-event"}`
 
-// examples are payloads as they occur, by the name of the type. A type that is not here has no members that must be given.
-var examples = map[string]string{
-	"caep/session-revoked":        `{"initiating_entity":"policy","reason_admin":{"en":"Test event: landspeed policy violated"},"reason_user":{"en":"Test event: please sign in again"}}`,
-	"caep/token-claims-change":    `{"claims":{"role":"ro-admin"},"initiating_entity":"admin","reason_admin":{"en":"Test event: role changed"}}`,
-	"caep/credential-change":      `{"credential_type":"fido2-roaming","change_type":"create","friendly_name":"Test key","initiating_entity":"user","reason_admin":{"en":"Test event: a second key was added"}}`,
-	"caep/assurance-level-change": `{"namespace":"NIST-AAL","current_level":"nist-aal2","previous_level":"nist-aal1","change_direction":"increase","initiating_entity":"user","reason_admin":{"en":"Test event: a second factor was shown"}}`,
-	"caep/device-compliance-change": `{"previous_status":"compliant","current_status":"not-compliant","initiating_entity":"policy",` +
-		`"reason_admin":{"en":"Test event: disk encryption is off"},"reason_user":{"en":"Test event: turn on disk encryption"}}`,
-	"caep/session-established":   `{"initiating_entity":"user","fp_ua":"abb0b6e7da81a42233f8f2b1a8ddb1b9a4c81611","acr":"AAL2","amr":["otp"],"reason_admin":{"en":"Test event: signed in"}}`,
-	"caep/session-presented":     `{"initiating_entity":"user","fp_ua":"abb0b6e7da81a42233f8f2b1a8ddb1b9a4c81611","reason_admin":{"en":"Test event: the session was used"}}`,
-	"caep/risk-level-change":     `{"principal":"USER","current_level":"LOW","previous_level":"HIGH","risk_reason":"Test event: the alarm was false","initiating_entity":"system","reason_admin":{"en":"Test event: the alarm was false"}}`,
-	"risc/account-disabled":      `{"reason":"hijacking"}`,
-	"risc/identifier-changed":    `{"new-value":"countersign-each-event-new@example.com"}`,
-	"risc/credential-compromise": `{"credential_type":"password","reason_admin":{"en":"Test event: found in a published list"}}`,
-	"scim/prov:create:notice":    `{"attributes":["id","userName","name","emails"]}`,
-	"scim/prov:patch:notice":     `{"attributes":["phoneNumbers"]}`,
-	"scim/prov:put:notice":       `{"attributes":["id","userName","active"]}`,
-	"scim/prov:create:full":      `{"data":{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"countersign-each-event","emails":[{"type":"work","value":"countersign-each-event@example.com"}]}}`,
-	"scim/prov:patch:full":       `{"data":{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","path":"displayName","value":"Test event"}]}}`,
-	"scim/prov:put:full":         `{"data":{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"countersign-each-event","active":true}}`,
-	"scim/misc:asyncresp":        `{"method":"PATCH","status":"200","version":"W/\"countersign-each-event\""}`,
-}
-
 // Example is a valid payload of a type, as it could occur at a moment (seconds since 1970).
 func Example(t event.Type, now int64) json.RawMessage {
-	body, ok := examples[t.Name]
-	if !ok {
-		body = "{}"
+	body := "{}"
+	if m, ok := hub.MeaningOf(t.URI); ok {
+		body = string(m.Example)
 	}
 	if slices.Contains(t.Members, "event_timestamp") && !strings.Contains(body, "event_timestamp") {
 		stamp, _ := json.Marshal(now)
