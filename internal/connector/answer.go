@@ -51,11 +51,13 @@ type Answer struct {
 
 // Input is what one operation acts on.
 type Input struct {
-	Account  string // the app's id of the account
-	Session  string // end_session: the id in the app's own name space
-	Email    string // lookup_account: the address that is asked for
-	Key      string // idempotency key, sent as Idempotency-Key with acting requests; empty sends none
-	LookedUp bool   // a look-up answered for this account in this very action: some packs count a 404 only then
+	Account    string // the app's id of the account
+	Session    string // end_session: the id in the app's own name space
+	Email      string // lookup_account: the address that is asked for
+	Key        string // idempotency key, sent as Idempotency-Key with acting requests; empty sends none
+	LookedUp   bool   // a look-up answered for this account in this very action: some packs count a 404 only then
+	Page       string // list_accounts: what next gave on the page before; empty: the first
+	PageNumber int    // list_accounts: from 1
 }
 
 // Proof is what a read-back gave.

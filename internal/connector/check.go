@@ -79,12 +79,15 @@ type pairCase struct {
 	Email     string            `json:"email,omitempty"`
 	Key       string            `json:"key,omitempty"`
 	LookedUp  bool              `json:"looked_up,omitempty"`
+	Page      string            `json:"page,omitempty"`
+	Number    int               `json:"number,omitempty"` // of the page
 }
 
 type judged struct {
 	Class      string   `json:"class"`
 	Reason     string   `json:"reason,omitempty"`
-	IDs        []string `json:"ids,omitempty"`
+	IDs        []string `json:"ids,omitempty"`  // of list_accounts each with its addresses behind it
+	Next       string   `json:"next,omitempty"` // of list_accounts
 	Proven     *bool    `json:"proven,omitempty"`
 	RetryAfter string   `json:"retry_after,omitempty"`
 }
@@ -101,7 +104,7 @@ func checkPair(pack *Pack, text string) (hub.Operation, error) {
 	}
 	op := hub.Operation(c.Operation)
 	app := &App{Name: "pair", Pack: pack, Settings: c.Settings, Secrets: c.Secrets}
-	in := Input{Account: c.Account, Session: c.Session, Email: c.Email, Key: c.Key, LookedUp: c.LookedUp}
+	in := Input{Account: c.Account, Session: c.Session, Email: c.Email, Key: c.Key, LookedUp: c.LookedUp, Page: c.Page, PageNumber: c.Number}
 	// The request, as the wire would have it.
 	wire := &recorder{status: 204}
 	r := NewRunner(Config{Client: &http.Client{Transport: wire}})
@@ -161,6 +164,12 @@ func checkAnswer(app *App, c pairCase, in Input, answer, want string) error {
 		got.IDs, a = r.Lookup(context.Background(), app, in.Email)
 	case op == hub.OpListSessions:
 		got.IDs, a = r.Sessions(context.Background(), app, in.Account)
+	case op == hub.OpListAccounts:
+		var listed []Listed
+		listed, got.Next, a = r.Accounts(context.Background(), app, in.Page, in.PageNumber)
+		for _, l := range listed {
+			got.IDs = append(got.IDs, strings.Join(append([]string{l.ID}, l.Emails...), " "))
+		}
 	default:
 		a = r.Do(context.Background(), app, op, in)
 	}
@@ -183,6 +192,8 @@ func checkAnswer(app *App, c pairCase, in Input, answer, want string) error {
 		return fmt.Errorf("the ids are %q and not %q", got.IDs, w.IDs)
 	case proven(got.Proven) != proven(w.Proven):
 		return fmt.Errorf("proven is %s and not %s", proven(got.Proven), proven(w.Proven))
+	case got.Next != w.Next:
+		return fmt.Errorf("next is %q and not %q", got.Next, w.Next)
 	case got.RetryAfter != w.RetryAfter:
 		return fmt.Errorf("retry_after is %q and not %q", got.RetryAfter, w.RetryAfter)
 	}

@@ -69,7 +69,9 @@ func TestCheckRefuses(t *testing.T) {
 func TestPackRefusals(t *testing.T) {
 	base := read(t, "http-sessions/pack.yaml")
 	for _, c := range []struct{ name, old, new, want string }{
-		{"CEL", `"status == 204"`, `"stats == 204"`, "line 22:11: column 1: undeclared reference"},
+		{"CEL", `"status == 204"`, `"stats == 204"`, "line 27:11: column 1: undeclared reference"},
+		{"next of another", "    sessions: 'body", "    next: 'body.next'\n    sessions: 'body", "only list_accounts has next"},
+		{"accounts of another", "    sessions: 'body", "    accounts: 'body'\n    sessions: 'body", "list_accounts has accounts, and nothing else has"},
 		{"operation", "end_all_sessions:", "end_all_session:", "there is no operation end_all_session; did you mean end_all_sessions?"},
 		{"delete", "end_all_sessions:", "delete_account:", "it always needs an approval"},
 		{"auth", "kind: bearer", "kind: oauth2", "this version acts on the auth kinds bearer and basic, not oauth2"},

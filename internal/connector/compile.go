@@ -211,7 +211,7 @@ func (c *compiler) operation(name hub.Operation, f opFile) (*operation, error) {
 		key, src string
 		owner    hub.Operation
 		to       **expr.Program
-	}{{"found", f.Found, hub.OpLookupAccount, &o.found}, {"sessions", f.Sessions, hub.OpListSessions, &o.sessions}} {
+	}{{"found", f.Found, hub.OpLookupAccount, &o.found}, {"sessions", f.Sessions, hub.OpListSessions, &o.sessions}, {"accounts", f.Accounts, hub.OpListAccounts, &o.accounts}} {
 		if (e.src == "") == (name == e.owner) {
 			return nil, c.doc.Errorf(at+"."+e.key, "%s has %s, and nothing else has", e.owner, e.key)
 		}
@@ -221,6 +221,15 @@ func (c *compiler) operation(name hub.Operation, f opFile) (*operation, error) {
 				return nil, c.doc.Errorf(at+"."+e.key, "%v", err)
 			}
 			*e.to = p
+		}
+	}
+	if f.Next != "" {
+		if name != hub.OpListAccounts {
+			return nil, c.doc.Errorf(at+".next", "only list_accounts has next")
+		}
+		var err error
+		if o.next, err = c.rules.Compile(f.Next); err != nil {
+			return nil, c.doc.Errorf(at+".next", "%v", err)
 		}
 	}
 	if !o.acting {

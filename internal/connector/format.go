@@ -37,6 +37,8 @@ type opFile struct {
 	Request     requestFile   `json:"request"`
 	Found       string        `json:"found,omitempty"`    // lookup_account
 	Sessions    string        `json:"sessions,omitempty"` // list_sessions
+	Accounts    string        `json:"accounts,omitempty"` // list_accounts
+	Next        string        `json:"next,omitempty"`     // list_accounts: where the next page begins; empty: this is the last
 	Done        string        `json:"done,omitempty"`
 	AlreadyDone string        `json:"already_done,omitempty"`
 	Accepted    string        `json:"accepted,omitempty"`

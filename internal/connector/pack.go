@@ -56,6 +56,8 @@ type operation struct {
 	form     map[string]*expr.Template
 	found    *expr.Program
 	sessions *expr.Program
+	accounts *expr.Program
+	next     *expr.Program
 	rules    []rule
 	repeat   Repeat
 	back     *ReadBack
@@ -68,17 +70,16 @@ type rule struct {
 }
 
 // vocabulary is every operation a pack may offer in this version, in the order of the documentation.
-var vocabulary = []hub.Operation{hub.OpLookupAccount, hub.OpListSessions, hub.OpReadAccountState, hub.OpEndSession, hub.OpEndAllSessions,
+var vocabulary = []hub.Operation{hub.OpLookupAccount, hub.OpListAccounts, hub.OpListSessions, hub.OpReadAccountState, hub.OpEndSession, hub.OpEndAllSessions,
 	hub.OpRevokeTokens, hub.OpDisableAccount, hub.OpEnableAccount, hub.OpForceReauthentication, hub.OpForcePasswordReset, hub.OpRemoveCredentials}
 
 // later are operations of the vocabulary that this version does not act on, each with its reason.
 var later = map[hub.Operation]string{
-	hub.OpListAccounts:  "list_accounts is not acted on by this version: nothing asks for it yet",
 	hub.OpDeleteAccount: "delete_account is not acted on by this version: it always needs an approval, and approvals come later",
 }
 
 func reading(op hub.Operation) bool {
-	return op == hub.OpLookupAccount || op == hub.OpListSessions || op == hub.OpReadAccountState
+	return op == hub.OpLookupAccount || op == hub.OpListAccounts || op == hub.OpListSessions || op == hub.OpReadAccountState
 }
 
 // Offers reports whether the pack has the operation.

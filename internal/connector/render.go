@@ -69,6 +69,7 @@ func inputs(app *App, in Input) map[string]any {
 	return map[string]any{
 		"account": map[string]any{"id": in.Account}, "session": map[string]any{"id": in.Session}, "wanted": map[string]any{"email": in.Email},
 		"settings": app.Settings, "secrets": app.Secrets, "looked_up": in.LookedUp, "sessions": []any{},
+		"page": map[string]any{"next": in.Page, "number": int64(max(1, in.PageNumber))},
 	}
 }
 
@@ -101,7 +102,16 @@ func (o *operation) render(ctx context.Context, app *App, vars map[string]any, k
 		if err != nil {
 			return nil, nil, err
 		}
-		full += "?" + q.Encode()
+		if o.accounts != nil { // the first page has nothing to go on from
+			for k := range q {
+				if q.Get(k) == "" {
+					q.Del(k)
+				}
+			}
+		}
+		if len(q) > 0 {
+			full += "?" + q.Encode()
+		}
 	}
 	var body []byte
 	media := ""

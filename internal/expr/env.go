@@ -98,6 +98,7 @@ const (
 	objAction   = "countersign.Action"
 	objID       = "countersign.ID"
 	objWanted   = "countersign.Wanted"
+	objPage     = "countersign.Page"
 	objSettings = "countersign.Settings"
 	objSecrets  = "countersign.Secrets"
 )
@@ -123,21 +124,25 @@ func ForPolicy(event Shape) (*Env, error) {
 
 // ForRules makes the names of a pack's outcome rules, guards, and found, sessions and proven expressions.
 func ForRules(settings []string) (*Env, error) {
-	p := newProvider(map[string]Shape{objID: {Members: map[string]Kind{"id": Text}}, objWanted: {Members: map[string]Kind{"email": Text}}, objSettings: texts(settings)})
+	p := newProvider(map[string]Shape{objID: {Members: map[string]Kind{"id": Text}}, objWanted: {Members: map[string]Kind{"email": Text}}, objSettings: texts(settings), objPage: page})
 	return newEnv(p,
 		cel.Variable("status", types.IntType), cel.Variable("headers", types.NewMapType(types.StringType, types.StringType)),
 		cel.Variable("body", types.DynType), cel.Variable("account", object(objID)), cel.Variable("session", object(objID)),
 		cel.Variable("sessions", types.NewListType(object(objID))), cel.Variable("settings", object(objSettings)),
-		cel.Variable("wanted", object(objWanted)), cel.Variable("looked_up", types.BoolType))
+		cel.Variable("wanted", object(objWanted)), cel.Variable("looked_up", types.BoolType), cel.Variable("page", object(objPage)))
 }
 
 // ForRequests makes the names of a pack's request templates. Secrets are known here and nowhere else.
 func ForRequests(settings, secrets []string) (*Env, error) {
 	p := newProvider(map[string]Shape{objID: {Members: map[string]Kind{"id": Text}}, objWanted: {Members: map[string]Kind{"email": Text}},
-		objSettings: texts(settings), objSecrets: texts(secrets)})
+		objSettings: texts(settings), objSecrets: texts(secrets), objPage: page})
 	return newEnv(p, cel.Variable("account", object(objID)), cel.Variable("session", object(objID)), cel.Variable("wanted", object(objWanted)),
-		cel.Variable("settings", object(objSettings)), cel.Variable("secrets", object(objSecrets)))
+		cel.Variable("settings", object(objSettings)), cel.Variable("secrets", object(objSecrets)),
+		cel.Variable("page", object(objPage)))
 }
+
+// page is where a list goes on: what the page before said, and how many came before this one, from 1.
+var page = Shape{Members: map[string]Kind{"next": Text, "number": Int}}
 
 func texts(names []string) Shape {
 	m := map[string]Kind{}

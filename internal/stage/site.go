@@ -14,6 +14,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -254,6 +255,8 @@ func (s *Site) serveAdmin(w http.ResponseWriter, r *http.Request) {
 // admins answers lists itself and gives the status of everything else.
 func (s *Site) admins(w http.ResponseWriter, r *http.Request, parts []string) int {
 	switch {
+	case r.Method == http.MethodGet && len(parts) == 1 && parts[0] == "users" && !r.URL.Query().Has("email"):
+		return s.page(w, r)
 	case r.Method == http.MethodGet && len(parts) == 1 && parts[0] == "users":
 		s.mu.Lock()
 		p := s.byEmail[strings.ToLower(r.URL.Query().Get("email"))]
@@ -289,6 +292,27 @@ func (s *Site) admins(w http.ResponseWriter, r *http.Request, parts []string) in
 		return http.StatusNoContent
 	}
 	return http.StatusNotFound
+}
+
+// page lists everybody with an account, at most limit of them, from where the page before ended.
+func (s *Site) page(w http.ResponseWriter, r *http.Request) int {
+	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+	if err != nil || limit < 1 || limit > 1000 {
+		limit = 100
+	}
+	from, err := strconv.Atoi(r.URL.Query().Get("after"))
+	if r.URL.Query().Has("after") && err != nil || from < 0 {
+		return http.StatusBadRequest
+	}
+	s.mu.Lock()
+	from = min(from, len(s.people))
+	users := append([]*Person{}, s.people[from:min(from+limit, len(s.people))]...)
+	next := ""
+	if from+len(users) < len(s.people) {
+		next = strconv.Itoa(from + len(users))
+	}
+	s.mu.Unlock()
+	return reply(w, map[string]any{"users": users, "next": next})
 }
 
 func (s *Site) known(person string) bool {
