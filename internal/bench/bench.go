@@ -26,6 +26,7 @@ type Options struct {
 	Database   string        // postgres:// URL; empty: SQLite
 	Kills      int           // kill: random kills beside the named ones; 0: 5
 	Rows       int           // backlog: SETs that wait; streams: how many; 0: the figure's own
+	Signals    int           // receive: how many are pushed; 0: 100,000
 	Dir        string        // full: a small file system of its own, for the hub's data
 	JSON       bool
 	Exe        string
@@ -82,7 +83,7 @@ func (r *Result) OK() bool { return r.Lost == 0 && r.Blind == 0 && len(r.Problem
 
 // figures are what can be measured.
 var figures = map[string]func(context.Context, Options) (*Result, error){
-	"deliver": deliver, "ingest": ingest, "loop": loop, "kill": kill,
+	"deliver": deliver, "ingest": ingest, "receive": receive, "loop": loop, "kill": kill,
 	"steady": steady, "isolation": isolation, "backlog": backlogged, "polls": polls, "streams": idleStreams, "nodes": nodes, "outage": outage, "full": full,
 }
 

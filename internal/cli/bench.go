@@ -38,6 +38,8 @@ func checkBench(given func(flag string) bool, args []string, opt bench.Options) 
 		return bad("--rate is not below 0")
 	case opt.Rows < 0:
 		return bad("--rows is not below 0")
+	case opt.Signals < 0:
+		return bad("--signals is not below 0")
 	case opt.Kills < 0:
 		return bad("--kills is not below 0")
 	}
@@ -65,6 +67,7 @@ func (a *App) benchCommand() *cobra.Command {
 			"  deliver    signals in at the API door, tokens out by push: a closed loop\n" +
 			"  steady     the same at three quarters of the sign floor: does the queue grow\n" +
 			"  ingest     the door and the store: time to the acknowledgement\n" +
+			"  receive    tokens signed before, pushed, correlated and decided (--signals)\n" +
 			"  isolation  100 receivers, and what four bad ones do to the others' p99\n" +
 			"  backlog    CPU of a token with a million waiting ones against none\n" +
 			"  polls      a thousand polls held at once: memory of each, and one event for all\n" +
@@ -118,6 +121,7 @@ func (a *App) benchCommand() *cobra.Command {
 	f.DurationVar(&opt.Fsync, "fsync-delay", 0, "added to each commit, to see what a slower disk does")
 	f.IntVar(&opt.Kills, "kills", 5, "kill: random kills beside the named stop points")
 	f.IntVar(&opt.Rows, "rows", 0, "backlog: tokens that wait (default 1,000,000); streams: how many lie idle (default 10,000)")
+	f.IntVar(&opt.Signals, "signals", 0, "receive: how many are pushed (default 100,000)")
 	f.StringVar(&opt.Dir, "dir", "", "full: a small file system of its own")
 	f.StringVar(&opt.Database, "database", "", "a postgres:// URL instead of SQLite")
 	return c
