@@ -1,8 +1,10 @@
 package receiver
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -13,6 +15,7 @@ type APIError struct {
 	Status     int           // HTTP status
 	RetryAfter time.Duration // of the answer, when it was a number of seconds; 0: none
 	Excerpt    string        // the first printable part of the body, at most 200 bytes; the transmitter wrote it
+	Renewed    bool          // it is the second refusal: the credential had been renewed after a 401
 }
 
 // Error says what happened and what to do next.
@@ -33,6 +36,10 @@ func (e *APIError) hint() string {
 		return "redirects are not followed; configure the address it points to"
 	case e.Status == http.StatusBadRequest:
 		return "it does not take a part of the request; compare the request with what it supports"
+	case e.Status == http.StatusUnauthorized && e.Renewed:
+		return "it refused a fresh token too; possible causes, all on its side: the client lacks the scope (some answer 401 and not 403 for that), " +
+			"the stream API is switched off for this client, the token is of another realm or audience than its own, " +
+			"or it takes no token older than a logout of everybody"
 	case e.Status == http.StatusUnauthorized:
 		return "it does not know our credential; check the token, and that it has not expired"
 	case e.Status == http.StatusForbidden:
@@ -73,4 +80,16 @@ func retryAfter(h http.Header) time.Duration {
 		return 0
 	}
 	return d
+}
+
+// harmless is an error for a log: without the address of a call, which may hold a credential.
+func harmless(err error) string {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		at := ""
+		if parsed, perr := url.Parse(u.URL); perr == nil {
+			at = " " + parsed.Scheme + "://" + parsed.Host
+		}
+		return u.Op + at + ": " + u.Err.Error()
+	}
+	return err.Error()
 }

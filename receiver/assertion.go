@@ -29,39 +29,48 @@ func (t *TokenSource) assertion(endpoint string) (string, error) {
 		audience = endpoint
 	}
 	now := t.now()
-	claims, err := json.Marshal(struct {
-		Issuer   string `json:"iss"`
-		Subject  string `json:"sub"`
-		Audience string `json:"aud"`
-		ID       string `json:"jti"`
-		Issued   int64  `json:"iat"`
-		Expires  int64  `json:"exp"`
-	}{t.ClientID, t.ClientID, audience, set.NewID(), now.Unix(), now.Add(assertionLife).Unix()})
+	claims, err := json.Marshal(jwtClaims{t.ClientID, t.ClientID, audience, set.NewID(), now.Unix(), now.Add(assertionLife).Unix()})
 	if err != nil {
 		return "", err
 	}
-	alg := t.Algorithm
 	if t.Method == ClientSecretJWT {
-		alg = "HS256"
-	} else if alg, err = fit(t.Key, alg); err != nil {
+		return signJWT("HS256", t.KeyID, claims, func(input []byte) ([]byte, error) {
+			mac := hmac.New(sha256.New, []byte(t.Secret))
+			mac.Write(input)
+			return mac.Sum(nil), nil
+		})
+	}
+	alg, err := fit(t.Key, t.Algorithm)
+	if err != nil {
 		return "", err
 	}
+	return signJWT(alg, t.KeyID, claims, func(input []byte) ([]byte, error) { return signAssertion(t.Key, alg, input) })
+}
+
+// jwtClaims are those of a JWT that authenticates us.
+type jwtClaims struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	Audience string `json:"aud"`
+	ID       string `json:"jti"`
+	Issued   int64  `json:"iat"`
+	Expires  int64  `json:"exp"`
+}
+
+// signJWT puts a compact JWT together.
+func signJWT(alg set.Algorithm, kid string, claims []byte, sign func(input []byte) ([]byte, error)) (string, error) {
 	header, err := json.Marshal(struct {
 		Algorithm set.Algorithm `json:"alg"`
 		Type      string        `json:"typ"`
 		KeyID     string        `json:"kid,omitempty"`
-	}{alg, "JWT", t.KeyID})
+	}{alg, "JWT", kid})
 	if err != nil {
 		return "", err
 	}
 	input := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(claims)
-	var signature []byte
-	if t.Method == ClientSecretJWT {
-		mac := hmac.New(sha256.New, []byte(t.Secret))
-		mac.Write([]byte(input))
-		signature = mac.Sum(nil)
-	} else if signature, err = signAssertion(t.Key, alg, []byte(input)); err != nil {
-		return "", fmt.Errorf("receiver: signing the client assertion: %w", err)
+	signature, err := sign([]byte(input))
+	if err != nil {
+		return "", fmt.Errorf("receiver: signing a JWT: %w", err)
 	}
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }

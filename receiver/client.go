@@ -32,6 +32,8 @@ var (
 	ErrUnsupported = errors.New("receiver: transmitter does not offer the operation")
 	// ErrAnswer says that an answer is not what the operation is defined to give.
 	ErrAnswer = errors.New("receiver: answer of the transmitter cannot be used")
+	// ErrTooLong says besides ErrAnswer that an answer is longer than we read.
+	ErrTooLong = errors.New("longer than we read")
 )
 
 // Client manages streams at transmitters. The zero Client works; it may be used by many goroutines.
@@ -40,23 +42,13 @@ var (
 type Client struct {
 	// HTTP does the calls. Nil: a client with DefaultTimeout. Its CheckRedirect is not used.
 	HTTP *http.Client
-	// Authorize puts our credential on a request of the management API; Bearer makes one. It is not
-	// called for metadata. Nil: no credential.
+	// Credential shows who we are to the management API and at a poll address; it is not used for metadata. A request
+	// that was answered 401 is made once more, and only once, where Renew has another. Nil: Authorize and Renew.
+	Credential Credential
+	// Authorize is the function of a Credential, where there is no more to it. Nil: none.
 	Authorize func(*http.Request) error
-	// Renew is told of a request that was answered 401, and reports whether Authorize has another credential now: then
-	// the request is made once more, and only once. TokenSource.Renew is one. Nil: a 401 is final.
+	// Renew is that of a Credential, beside Authorize. Nil: a 401 is final.
 	Renew func(*http.Request) bool
-}
-
-// Bearer gives an Authorize function for a fixed bearer token.
-func Bearer(token string) func(*http.Request) error {
-	return func(r *http.Request) error {
-		if token == "" || strings.ContainsAny(token, " \r\n\t") {
-			return errors.New("receiver: bearer token is empty or has a space or line break in it")
-		}
-		r.Header.Set("Authorization", "Bearer "+token)
-		return nil
-	}
 }
 
 // Discover reads the metadata of issuer and insists that it names issuer byte for byte. MetadataURL overrides
@@ -234,6 +226,7 @@ var errUndecided = fmt.Errorf("%w: accepted and not decided", ErrAnswer)
 type call struct {
 	operation, method, url string
 	id                     string // stream_id for the query
+	alsoID                 string // stream_id of the body, for the query too where the transmitter wants that
 	needID                 bool
 	open                   bool // without our credential
 	body                   any  // nil: none
@@ -247,7 +240,9 @@ func (c *Client) call(ctx context.Context, call call) error {
 		return err
 	}
 	res, err := c.client().Do(req)
-	if err == nil && res.StatusCode == http.StatusUnauthorized && !call.open && c.Renew != nil && c.Renew(req) {
+	renewed := false
+	if cred := c.credential(); err == nil && res.StatusCode == http.StatusUnauthorized && !call.open && cred != nil && cred.Renew(req) {
+		renewed = true
 		res.Body.Close()
 		if req, err = c.request(ctx, call); err != nil {
 			return err
@@ -264,7 +259,7 @@ func (c *Client) call(ctx context.Context, call call) error {
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, int64(most)+1))
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return &APIError{Operation: call.operation, Status: res.StatusCode, RetryAfter: retryAfter(res.Header), Excerpt: excerpt(body)}
+		return &APIError{Operation: call.operation, Status: res.StatusCode, RetryAfter: retryAfter(res.Header), Excerpt: excerpt(body), Renewed: renewed}
 	}
 	if call.into == nil {
 		return nil
@@ -273,7 +268,7 @@ func (c *Client) call(ctx context.Context, call call) error {
 	case err != nil:
 		return fmt.Errorf("receiver: %s: reading the answer: %w", call.operation, err)
 	case len(body) > most:
-		return fmt.Errorf("%w: %s: longer than %d bytes", ErrAnswer, call.operation, most)
+		return fmt.Errorf("%w: %s: %w, %d bytes", ErrAnswer, call.operation, ErrTooLong, most)
 	}
 	if err := decode(res.Header, body, call.into); err != nil {
 		if res.StatusCode == http.StatusAccepted {
@@ -316,9 +311,12 @@ func (c *Client) request(ctx context.Context, call call) (*http.Request, error) 
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+		if p, ok := call.body.(*stream.PollRequest); ok && len(p.SetErrs) > 0 {
+			req.Header.Set("Content-Language", "en") // RFC 8936 §2.6
+		}
 	}
-	if !call.open && c.Authorize != nil {
-		if err := c.Authorize(req); err != nil {
+	if cred := c.credential(); !call.open && cred != nil {
+		if err := cred.Authorize(req); err != nil {
 			return nil, fmt.Errorf("receiver: %s: %w", call.operation, err)
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	ClientSecretPost  = "client_secret_post"  // RFC 6749 §2.3.1
 	ClientSecretJWT   = "client_secret_jwt"   // RFC 7523 §2.2, OIDC Core §9
 	PrivateKeyJWT     = "private_key_jwt"     // RFC 7523 §2.2, OIDC Core §9
+	NoSecret          = "none"                // RFC 7591 §2: a public client, for RefreshSource only
 )
 
 // DefaultScope is what a TokenSource asks for unless it says otherwise: the scopes of a stream API (CAEP
@@ -65,9 +66,12 @@ func (e *TokenError) Error() string {
 	case e.Code == "invalid_client" || e.Status == http.StatusUnauthorized:
 		return text + ": it does not know the client, or not by this method, secret or key; compare with what is registered there"
 	case e.Code == "invalid_scope":
-		return text + ": have the scope granted there, or ask for another"
+		return text + ": the client may not ask for this scope; have it added to the client there (ssf.read and ssf.manage, at Keycloak as " +
+			"optional client scopes of the client), or ask for another"
 	case e.Code == "unauthorized_client" || e.Code == "unsupported_grant_type":
-		return text + ": have the grant client_credentials allowed there"
+		return text + ": have the grant (client_credentials, or authorization_code with refresh_token) allowed for the client there"
+	case e.Code == "invalid_grant":
+		return text + ": the consent was withdrawn, has expired, or its token was used elsewhere; give it anew"
 	case e.Status >= 300 && e.Status < 400:
 		return text + ": redirects are not followed; configure the address it points to"
 	case e.Status == http.StatusTooManyRequests || e.Status >= 500:
@@ -85,7 +89,7 @@ func (e *TokenError) Temporary() bool {
 // at a time, whoever waits; a token is replaced before it ends. Its Authorize and Renew belong into a Client. It is safe for
 // concurrent use and must not be copied or changed once used.
 type TokenSource struct {
-	Method   string // one of the four; empty: ClientSecretBasic
+	Method   string // one of the above; empty: ClientSecretBasic
 	ClientID string
 	Secret   string        // of the three secret methods; at least 32 bytes for ClientSecretJWT
 	Key      crypto.Signer // PrivateKeyJWT; ParseKey reads one
@@ -112,7 +116,7 @@ type TokenSource struct {
 	refresh time.Time // when a new one is got
 	failed  error
 	until   time.Time // failed answers until then
-	found   string    // the endpoint that metadata named
+	found   server    // what metadata named
 }
 
 // Authorize puts a valid token on r.
@@ -138,8 +142,11 @@ func (t *TokenSource) Renew(r *http.Request) bool {
 }
 
 // Token gives a token that is valid now.
-func (t *TokenSource) Token(ctx context.Context) (string, error) {
-	t.once.Do(func() { t.flight = make(chan struct{}, 1) })
+func (t *TokenSource) Token(ctx context.Context) (string, error) { return t.shared(ctx, t.fetch) }
+
+// shared gives the token that is kept, or has one of those who wait for it fetch another.
+func (t *TokenSource) shared(ctx context.Context, fetch func(context.Context) (string, time.Duration, error)) (string, error) {
+	t.prepare()
 	if token, err := t.kept(); token != "" || err != nil {
 		return token, err
 	}
@@ -152,21 +159,29 @@ func (t *TokenSource) Token(ctx context.Context) (string, error) {
 	if token, err := t.kept(); token != "" || err != nil { // whoever was before us has it
 		return token, err
 	}
-	token, life, err := t.fetch(ctx)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case err == nil:
-		t.token, t.failed = token, nil
-		t.refresh = t.now().Add(life - min(life/5, 30*time.Second))
-	case ctx.Err() == nil:
-		pause := failureLife
-		if e, ok := errors.AsType[*TokenError](err); ok {
-			pause = max(pause, min(e.RetryAfter, maxTokenPause))
-		}
-		t.failed, t.until, t.found = err, t.now().Add(pause), ""
+	token, life, err := fetch(ctx)
+	if err == nil || ctx.Err() == nil {
+		t.keep(token, life, err)
 	}
 	return token, err
+}
+
+func (t *TokenSource) prepare() { t.once.Do(func() { t.flight = make(chan struct{}, 1) }) }
+
+// keep remembers what came of asking.
+func (t *TokenSource) keep(token string, life time.Duration, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err == nil {
+		t.token, t.failed = token, nil
+		t.refresh = t.now().Add(life - min(life/5, 30*time.Second))
+		return
+	}
+	pause := failureLife
+	if e, ok := errors.AsType[*TokenError](err); ok {
+		pause = max(pause, min(e.RetryAfter, maxTokenPause))
+	}
+	t.failed, t.until, t.found = err, t.now().Add(pause), server{}
 }
 
 func (t *TokenSource) kept() (string, error) {
@@ -190,23 +205,37 @@ func (t *TokenSource) now() time.Time {
 
 // fetch asks once.
 func (t *TokenSource) fetch(ctx context.Context) (string, time.Duration, error) {
-	if err := t.check(); err != nil {
-		return "", 0, err
+	if t.Method == NoSecret { // RFC 6749 §4.4
+		return "", 0, fmt.Errorf("%w: client credentials need a secret or a key", ErrTokenConfig)
 	}
-	endpoint, err := t.endpoint(ctx)
+	body, err := t.grant(ctx, url.Values{"grant_type": {"client_credentials"}, "scope": {cmp.Or(t.Scope, DefaultScope)}}) // AZ-25
 	if err != nil {
 		return "", 0, err
 	}
-	form := url.Values{"grant_type": {"client_credentials"}, "scope": {cmp.Or(t.Scope, DefaultScope)}} // AZ-25
+	token, life, _, err := parseToken(body)
+	return token, life, err
+}
+
+// grant makes one request to the token endpoint, with the client's authentication, and gives the body of a 200.
+func (t *TokenSource) grant(ctx context.Context, form url.Values) ([]byte, error) {
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	endpoint, err := t.endpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
 	method := cmp.Or(t.Method, ClientSecretBasic)
 	switch method {
+	case NoSecret:
+		form.Set("client_id", t.ClientID)
 	case ClientSecretPost:
 		form.Set("client_id", t.ClientID)
 		form.Set("client_secret", t.Secret)
 	case ClientSecretJWT, PrivateKeyJWT:
 		assertion, err := t.assertion(endpoint)
 		if err != nil {
-			return "", 0, err
+			return nil, err
 		}
 		form.Set("client_id", t.ClientID) // AZ-22
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
@@ -214,7 +243,7 @@ func (t *TokenSource) fetch(ctx context.Context) (string, time.Duration, error) 
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	if err != nil {
-		return "", 0, fmt.Errorf("%w: token endpoint: %w", ErrTokenConfig, err)
+		return nil, fmt.Errorf("%w: token endpoint: %w", ErrTokenConfig, err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if method == ClientSecretBasic { // RFC 6749 §2.3.1: each part form-encoded first
@@ -222,12 +251,12 @@ func (t *TokenSource) fetch(ctx context.Context) (string, time.Duration, error) 
 	}
 	res, body, err := t.do(req)
 	if err != nil {
-		return "", 0, fmt.Errorf("receiver: asking for a token: %w", err)
+		return nil, fmt.Errorf("receiver: asking for a token: %w", err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return "", 0, t.refusal(res, body, form.Get("client_assertion"))
+		return nil, t.refusal(res, body, form.Get("client_assertion"), form.Get("refresh_token"), form.Get("code"), form.Get("code_verifier"))
 	}
-	return parseToken(body)
+	return body, nil
 }
 
 // do sends a request without following redirects, which would take the credential elsewhere.
@@ -256,6 +285,7 @@ func (t *TokenSource) check() error {
 		if t.Key == nil {
 			return fmt.Errorf("%w: %s needs a key", ErrTokenConfig, method)
 		}
+	case method == NoSecret:
 	case method != ClientSecretBasic && method != ClientSecretPost && method != ClientSecretJWT:
 		return fmt.Errorf("%w: there is no method %q", ErrTokenConfig, method)
 	case t.Secret == "":
