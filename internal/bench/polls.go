@@ -43,8 +43,7 @@ func polls(ctx context.Context, opt Options) (*Result, error) {
 	if err := g.hub.Start(ctx); err != nil {
 		return nil, err
 	}
-	time.Sleep(2 * time.Second)
-	_, before := usage(g.hub.PID())
+	before := g.rest()
 	var conns []*parked
 	defer func() {
 		for _, p := range conns {
@@ -58,8 +57,7 @@ func polls(ctx context.Context, opt Options) (*Result, error) {
 		}
 		conns = append(conns, p)
 	}
-	time.Sleep(3 * time.Second)
-	_, after := usage(g.hub.PID())
+	after := g.rest()
 	r.IdleRSS, r.RSS = round(before, 1), round(after, 1)
 	r.KB = round((after-before)*1024/parkedPolls, 1)
 	// One event wakes them all.

@@ -184,6 +184,16 @@ const directoryKeys = `{keys: [{kty: OKP, crv: Ed25519, kid: d1, alg: EdDSA, use
 // people is how many different ones the signals are about.
 const people = 5000
 
+// restful is how long a hub without load takes to give back the memory that an earlier load left behind, and some more.
+const restful = 9 * time.Second
+
+// rest lets the hub rest and gives its resident memory, in MB.
+func (g *rig) rest() float64 {
+	time.Sleep(restful)
+	_, rss := usage(g.hub.PID())
+	return rss
+}
+
 func (g *rig) path(name string) string { return filepath.Join(g.dir, name) }
 
 // close stops the hub and removes what the run made.

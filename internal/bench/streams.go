@@ -29,9 +29,7 @@ func idleStreams(ctx context.Context, opt Options) (*Result, error) {
 		if err := g.hub.Start(ctx); err != nil {
 			return 0, err
 		}
-		time.Sleep(5 * time.Second)
-		_, rss := usage(g.hub.PID())
-		return rss, nil
+		return g.rest(), nil
 	}
 	if r.IdleRSS, err = anew(); err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -61,9 +60,6 @@ func (a *App) serveCommand() *cobra.Command {
 }
 
 const (
-	// gcPercent lets the heap grow further between collections than Go's 100: the hub lives on few megabytes, and at
-	// 100 a fifth of its CPU would be the collector's. The variable GOGC wins over it.
-	gcPercent = 600
 	// commitDelayEnv names the variable with which the bench makes the disk seem slower. It works under --dev only.
 	commitDelayEnv = "COUNTERSIGN_BENCH_FSYNC"
 )
@@ -81,7 +77,9 @@ func commitDelay(text string) (time.Duration, error) {
 
 func (a *App) serve(ctx context.Context, cfg config.Config, files []string, always bool) error {
 	if a.Env("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		tending, stop := context.WithCancel(ctx)
+		defer stop()
+		go tend(tending)
 	}
 	delay, err := commitDelay(a.Env(commitDelayEnv))
 	if err != nil {
