@@ -104,14 +104,7 @@ func putResource(t *tx, tenant string, r *hub.Resource, now hub.Micros) (changed
 			return false, err
 		}
 	}
-	accounts := slices.Clone(id.Accounts)
-	for _, number := range id.Phones {
-		accounts = append(accounts, hub.Account{At: placePhones, ID: number})
-	}
-	for _, d := range id.Devices {
-		accounts = append(accounts, hub.Account{At: placeDevices + d.At, ID: d.ID})
-	}
-	for _, a := range accounts {
+	for _, a := range accountsOf(&id) {
 		if _, err := t.exec(`INSERT INTO identity_account (tenant, place, account, name) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, tenant, a.At, a.ID, r.Name); err != nil {
 			return false, err
 		}
@@ -129,7 +122,7 @@ func (s *Store) deleteResource(t *tx, tenant string, r *hub.Resource, now hub.Mi
 	}
 	switch r.Kind {
 	case hub.KindIdentity:
-		return dropIdentity(t, tenant, r.Name)
+		return forgetIdentity(t, tenant, r.Name)
 	case hub.KindClient:
 		return s.dropClient(t, tenant, r.Name, now)
 	}
@@ -171,7 +164,28 @@ const (
 	placeDevices = "#device/"
 )
 
-// dropIdentity removes what look-ups of an identity go by.
+// accountsOf gives what an identity is found by, besides its addresses.
+func accountsOf(id *hub.Identity) []hub.Account {
+	accounts := slices.Clone(id.Accounts)
+	for _, number := range id.Phones {
+		accounts = append(accounts, hub.Account{At: placePhones, ID: number})
+	}
+	for _, d := range id.Devices {
+		accounts = append(accounts, hub.Account{At: placeDevices + d.At, ID: d.ID})
+	}
+	return accounts
+}
+
+// forgetIdentity removes all that look-ups lead to an identity by, what was imported for it too.
+func forgetIdentity(t *tx, tenant, name string) error {
+	if err := dropIdentity(t, tenant, name); err != nil {
+		return err
+	}
+	_, err := t.exec(`DELETE FROM imported_account WHERE tenant = $1 AND name = $2`, tenant, name)
+	return err
+}
+
+// dropIdentity removes what look-ups of an identity go by, as far as it says so itself.
 func dropIdentity(t *tx, tenant, name string) error {
 	if _, err := t.exec(`DELETE FROM identity_email WHERE tenant = $1 AND name = $2`, tenant, name); err != nil {
 		return err
@@ -275,9 +289,11 @@ func (s *Store) FindIdentityByEmail(ctx context.Context, tenant, email string) (
 	return s.names(ctx, tenant, `SELECT name FROM identity_email WHERE tenant = $1 AND email = $2 ORDER BY name`, tenant, emailKey(email))
 }
 
-// FindIdentityByAccount gives the names of the identities that have an account at a place; none is no error.
+// FindIdentityByAccount gives the names of the identities that have an account at a place, named by themselves or imported;
+// none is no error.
 func (s *Store) FindIdentityByAccount(ctx context.Context, tenant, place, id string) ([]string, error) {
-	return s.names(ctx, tenant, `SELECT name FROM identity_account WHERE tenant = $1 AND place = $2 AND account = $3 ORDER BY name`, tenant, place, id)
+	return s.names(ctx, tenant, `SELECT name FROM identity_account WHERE tenant = $1 AND place = $2 AND account = $3
+		UNION SELECT name FROM imported_account WHERE tenant = $1 AND place = $2 AND account = $3 ORDER BY name`, tenant, place, id)
 }
 
 // FindIdentityByPhone gives the names of the identities that have a number, written as + and digits; none is no error.
@@ -307,15 +323,38 @@ func (s *Store) names(ctx context.Context, tenant, query string, args ...any) ([
 	return names, err
 }
 
-// Identity gives an identity's spec, or hub.NotFound.
+// Identity gives an identity's spec with the accounts that were imported for it, or hub.NotFound.
 func (s *Store) Identity(ctx context.Context, tenant, name string) (*hub.Identity, error) {
-	r, err := s.Resource(ctx, tenant, hub.KindIdentity, name)
-	if err != nil {
+	if err := needTenant(tenant); err != nil {
 		return nil, err
 	}
-	id := &hub.Identity{}
-	if err := json.Unmarshal(r.Spec, id); err != nil {
-		return nil, hub.Errorf(hub.Internal, "identity %s: %w", name, err)
+	var id *hub.Identity
+	err := s.read(ctx, func(t *tx) error {
+		id = nil
+		var spec string
+		found, err := t.one(`SELECT spec FROM resource WHERE tenant = $1 AND kind = 'identity' AND name = $2`, []any{tenant, name}, &spec)
+		if err != nil || !found {
+			return err
+		}
+		one := &hub.Identity{}
+		if err := json.Unmarshal([]byte(spec), one); err != nil {
+			return hub.Errorf(hub.Internal, "identity %s: %w", name, err)
+		}
+		id = one
+		return t.each(func(scan scanFunc) error {
+			var a hub.Account
+			err := scan(&a.At, &a.ID)
+			if !slices.Contains(id.Accounts, a) {
+				id.Accounts = append(id.Accounts, a)
+			}
+			return err
+		}, `SELECT place, account FROM imported_account WHERE tenant = $1 AND name = $2 ORDER BY place, account`, tenant, name)
+	})
+	if err == nil && id == nil {
+		err = hub.Errorf(hub.NotFound, "there is no %s %s", hub.KindIdentity, name)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return id, nil
 }
