@@ -198,4 +198,5 @@ def play(suite, hub, only):
     return bad
 
 
-main()
+if __name__ == "__main__":
+    main()

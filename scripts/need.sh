@@ -1,5 +1,6 @@
 #!/bin/sh
 # Finds what the tests need, or installs it (as root with CI=true, or after a yes), or stops with the command to type.
+# need.sh keycloak: what the test against Keycloak needs beside that.
 set -eu
 missing=
 have_pg() { [ -n "${COUNTERSIGN_TEST_POSTGRES:-}" ] || command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
@@ -11,6 +12,12 @@ done
 have_pg || missing="$missing postgresql"
 have_chromium || missing="$missing chromium"
 have_cc || missing="$missing gcc libc6-dev"
+if [ "${1:-}" = keycloak ]; then
+	for tool in mvn unzip; do
+		command -v $tool >/dev/null 2>&1 || missing="$missing $(echo $tool | sed s/mvn/maven/)"
+	done
+	command -v java >/dev/null 2>&1 || missing="$missing default-jre-headless"
+fi
 [ -z "$missing" ] && exit 0
 cmd="apt-get update && apt-get install -y --no-install-recommends$missing"
 if ! command -v apt-get >/dev/null 2>&1; then
