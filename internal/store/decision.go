@@ -18,20 +18,20 @@ func (s *Store) Decide(ctx context.Context, sig *hub.Signal, d *hub.Decision, ac
 	if err := needTenant(sig.Tenant); err != nil {
 		return nil, err
 	}
-	var sent []*keeping
+	w := &deciding{s: s, sig: sig, d: d, actions: actions, job: job, opt: opt, state: hub.SignalDone}
 	keys := 2 + 2*int64(len(actions))
 	for _, out := range opt.Out {
 		k := &keeping{tenant: sig.Tenant, out: out, at: s.now()}
 		k.plan()
-		sent = append(sent, k)
+		w.sent = append(w.sent, k)
 		keys += k.need()
 	}
-	key, err := s.seqs.take(ctx, keys)
-	if err != nil {
+	var err error
+	if w.key, err = s.seqs.take(ctx, keys); err != nil {
 		return nil, err
 	}
-	next := key + 2 + 2*int64(len(actions))
-	for _, k := range sent {
+	next := w.key + 2 + 2*int64(len(actions))
+	for _, k := range w.sent {
 		k.assign(next)
 		next += k.need()
 	}
@@ -39,68 +39,93 @@ func (s *Store) Decide(ctx context.Context, sig *hub.Signal, d *hub.Decision, ac
 	if err != nil {
 		return nil, err
 	}
+	w.findings = string(findings)
 	for i, a := range actions {
-		a.Seq, a.Tenant, a.SignalID, a.SignalSeq = key+2+int64(i), sig.Tenant, sig.ID, sig.Seq
-	}
-	state := hub.SignalDone
-	for _, a := range actions {
+		a.Seq, a.Tenant, a.SignalID, a.SignalSeq = w.key+2+int64(i), sig.Tenant, sig.ID, sig.Seq
 		if !a.State.Final() {
-			state = hub.SignalDecided
+			w.state = hub.SignalDecided
 		}
 	}
-	jobKey := key + 2 + int64(len(actions))
-	var jobs []hub.Job
-	err = s.write(ctx, pointDecide, func(t *tx) error {
-		jobs = nil
-		if err := s.release(t, job, nil); err != nil {
-			return err
-		}
-		var ordered bool
-		found, err := t.one(`UPDATE signal SET state = $1, reason = '', identity = $2, misses = $3 WHERE seq = $4 AND tenant = $5 AND state IN ('received', 'unresolved') RETURNING has_order`,
-			[]any{string(state), sig.IdentityName, lines(sig.Misses), sig.Seq, sig.Tenant}, &ordered)
-		if err != nil {
-			return err
-		}
-		if !found {
-			return hub.Errorf(hub.Conflict, "the signal was decided already")
-		}
-		if err := s.charge(t, sig.Tenant, opt.Charges, d.At); err != nil {
-			return err
-		}
-		if _, err := t.exec(`INSERT INTO decision (seq, id, tenant, signal, at, inputs, findings, planned) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			key, d.ID, sig.Tenant, sig.Seq, int64(d.At), string(d.Inputs), string(findings), strings.Join(d.Planned, " ")); err != nil {
-			return err
-		}
-		for _, k := range sent {
-			if err := s.keepWithin(t, k); err != nil {
-				return err
-			}
-		}
-		if jobs, err = s.addActions(t, actions, jobKey); err != nil || !ordered {
-			return err
-		}
-		cut := hub.Job{Seq: key + 1, Kind: "cut", Ref: sig.Seq, Due: opt.CutAt}
-		claim := ""
-		if state == hub.SignalDone {
-			cut.Due, claim = s.now(), s.claim()
-		} else if opt.CutAt == 0 {
-			return nil
-		}
-		ours, err := s.enqueue(t, sig.Tenant, cut, claim)
-		if ours != nil {
-			jobs = append(jobs, *ours)
-		}
-		return err
-	})
-	if err != nil {
+	w.jobKey = w.key + 2 + int64(len(actions))
+	if err := s.decide(ctx, w); err != nil {
 		return nil, err
 	}
-	for _, k := range sent {
+	for _, k := range w.sent {
 		k.finish()
 	}
-	sig.State, sig.Reason = state, ""
-	return jobs, nil
+	sig.State, sig.Reason = w.state, ""
+	return w.jobs, nil
 }
+
+// deciding is one call of Decide on its way through the writer.
+type deciding struct {
+	s        *Store
+	sig      *hub.Signal
+	d        *hub.Decision
+	actions  []*hub.Action
+	job      *hub.Job
+	opt      DecideOptions
+	sent     []*keeping
+	key      int64 // of the decision; the next one is the receipt's job
+	jobKey   int64 // of the first action's job
+	findings string
+	state    hub.SignalState
+
+	jobs []hub.Job
+}
+
+func (w *deciding) decisionRow() []any {
+	return []any{w.key, w.d.ID, w.sig.Tenant, w.sig.Seq, int64(w.d.At), string(w.d.Inputs), w.findings, strings.Join(w.d.Planned, " ")}
+}
+
+// one writes it statement by statement.
+func (w *deciding) one(t *tx) error {
+	s, sig, opt := w.s, w.sig, w.opt
+	w.jobs = nil
+	if err := s.release(t, w.job, nil); err != nil {
+		return err
+	}
+	var ordered bool
+	found, err := t.one(`UPDATE signal SET state = $1, reason = '', identity = $2, misses = $3 WHERE seq = $4 AND tenant = $5 AND state IN ('received', 'unresolved') RETURNING has_order`,
+		[]any{string(w.state), sig.IdentityName, lines(sig.Misses), sig.Seq, sig.Tenant}, &ordered)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return hub.Errorf(hub.Conflict, "the signal was decided already")
+	}
+	if err := s.charge(t, sig.Tenant, opt.Charges, w.d.At); err != nil {
+		return err
+	}
+	if _, err := t.exec(`INSERT INTO decision (`+decisionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, w.decisionRow()...); err != nil {
+		return err
+	}
+	for _, k := range w.sent {
+		if err := s.keepWithin(t, k); err != nil {
+			return err
+		}
+	}
+	if w.jobs, err = s.addActions(t, w.actions, w.jobKey); err != nil || !ordered {
+		return err
+	}
+	cut := hub.Job{Seq: w.key + 1, Kind: "cut", Ref: sig.Seq, Due: opt.CutAt}
+	claim := ""
+	if w.state == hub.SignalDone {
+		cut.Due, claim = s.now(), s.claim()
+	} else if opt.CutAt == 0 {
+		return nil
+	}
+	ours, err := s.enqueue(t, sig.Tenant, cut, claim)
+	if ours != nil {
+		w.jobs = append(w.jobs, *ours)
+	}
+	return err
+}
+
+const (
+	decisionColumns = `seq, id, tenant, signal, at, inputs, findings, planned`
+	actionColumns   = `seq, id, tenant, signal, app, identity, state, is_open, doc, evidence`
+)
 
 // addActions writes actions, and for each open one the job that carries it out, claimed by us.
 func (s *Store) addActions(t *tx, actions []*hub.Action, jobKey int64) ([]hub.Job, error) {
@@ -111,7 +136,7 @@ func (s *Store) addActions(t *tx, actions []*hub.Action, jobKey int64) ([]hub.Jo
 		if err != nil {
 			return nil, err
 		}
-		if _, err := t.exec(`INSERT INTO action (seq, id, tenant, signal, app, identity, state, is_open, doc, evidence) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		if _, err := t.exec(`INSERT INTO action (`+actionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 			a.Seq, a.ID, a.Tenant, a.SignalSeq, a.App, a.Identity, string(a.State), !a.State.Final(), doc, string(a.Evidence)); err != nil {
 			return nil, err
 		}

@@ -7,12 +7,13 @@ import (
 	"sync/atomic"
 )
 
-// op is one queued write. Exactly one of f, keep and acks is set.
+// op is one queued write. Exactly one of f, keep, acks and decide is set.
 type op struct {
-	point string
-	f     func(*tx) error
-	keep  *keeping
-	acks  *acks
+	point  string
+	f      func(*tx) error
+	keep   *keeping
+	acks   *acks
+	decide *deciding // SQLite only
 
 	state  atomic.Int32 // opQueued, opTaken or opLeft
 	err    error

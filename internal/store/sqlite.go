@@ -230,14 +230,15 @@ func (e *lite) fatal(err error, yes bool) {
 // runAll runs the hot writes together and each other one in a savepoint. An error means that the
 // transaction is lost; what failed alone has its own err.
 func (e *lite) runAll(t *tx, ops []*op) error {
-	var keeps []*op
-	var done []*op
+	var keeps, done, decides []*op
 	for _, o := range ops {
 		switch {
 		case o.keep != nil:
 			keeps = append(keeps, o)
 		case o.acks != nil:
 			done = append(done, o)
+		case o.decide != nil:
+			decides = append(decides, o)
 		}
 	}
 	if err := e.together(t, keeps, func(t *tx, ops []*op) error {
@@ -255,6 +256,15 @@ func (e *lite) runAll(t *tx, ops []*op) error {
 			as[i] = o.acks
 		}
 		return e.s.ackRows(t, as)
+	}); err != nil {
+		return err
+	}
+	if err := e.together(t, decides, func(t *tx, ops []*op) error {
+		ws := make([]*deciding, len(ops))
+		for i, o := range ops {
+			ws[i] = o.decide
+		}
+		return e.s.decideRows(t, ws)
 	}); err != nil {
 		return err
 	}
