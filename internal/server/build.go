@@ -48,7 +48,9 @@ func (s *Server) build() {
 				}
 			}
 		},
-		Poke: func() { s.belt.Poke() },
+		Poke:  func() { s.belt.Poke() },
+		Vault: sealed{s.secrets, s.vault},
+		Stop:  stop,
 	})
 	s.oauth = s.authorization()
 	merchant := receipt.Merchant{Name: s.cfg.Name, Software: "countersign/" + s.version}
@@ -85,7 +87,8 @@ func (s *Server) build() {
 		Poke:    func() { s.belt.Poke() },
 	})
 	s.refusals = ingest.NewRefusals(s.store, s.now, s.log)
-	s.door = ingest.New(ingest.Config{Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal, Refusals: s.refusals,
+	s.door = ingest.New(ingest.Config{Verified: s.enroller.Verified, Updated: s.enroller.Updated,
+		Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal, Refusals: s.refusals,
 		Find: s.receiver,
 		Taken: func(sig *hub.Signal, job *hub.Job) {
 			if job != nil {

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"countersign/internal/connector"
@@ -11,7 +10,6 @@ import (
 	"countersign/internal/flow/ingest"
 	"countersign/internal/hub"
 	"countersign/receipt"
-	"countersign/receiver"
 	"countersign/set"
 )
 
@@ -31,7 +29,7 @@ func (s *Server) receiver(id string) *ingest.Source {
 func (t *tenant) receiving(ctx context.Context, src *source) error {
 	s := t.s
 	spec, st := src.spec, src.state
-	in := &ingest.Source{Tenant: t.name, Name: spec.Name, Issuer: spec.Issuer, Audience: st.Audience, StreamID: st.StreamID}
+	in := &ingest.Source{Tenant: t.name, Name: spec.Name, Issuer: spec.Issuer, Audience: st.Audience, StreamID: st.StreamID, Critical: st.Critical}
 	receiveRules(in, spec)
 	var algs []string
 	if spec.Keys != nil {
@@ -155,16 +153,4 @@ func proves(action string, pack *connector.Pack, steps []hub.Step) string {
 
 func rank(level string) int {
 	return slices.Index([]string{receipt.Assertion, receipt.Counted, receipt.Committed, receipt.Verified}, level)
-}
-
-// bearer makes what puts a source's credential on a request; nil where it has none.
-func (s *Server) bearer(ctx context.Context, tenant string, auth *hub.Auth) (func(*http.Request) error, error) {
-	if auth == nil || auth.Method != "bearer" || auth.Token == nil {
-		return nil, nil
-	}
-	token, err := s.secret(ctx, tenant, auth.Token)
-	if err != nil {
-		return nil, err
-	}
-	return receiver.Bearer(token), nil
 }

@@ -158,7 +158,7 @@ func (s *Server) answer(ctx context.Context, tenant, name string) (*emit.Answer,
 		return &emit.Answer{Signer: s.keys.Signer(tenant, set.RS256), Off: true}, nil
 	}
 	a := &emit.Answer{Off: src.spec.Receipts != nil && src.spec.Receipts.Send == "off"}
-	if a.Authorize, err = s.bearer(ctx, tenant, src.spec.Auth); err != nil {
+	if a.Credential, err = s.enroller.Credentials(ctx, tenant, src.spec); err != nil {
 		return nil, err
 	}
 	a.Signer = s.receiptSigner(tenant, src)

@@ -11,6 +11,7 @@ import (
 
 	"countersign/internal/hub"
 	"countersign/receipt"
+	"countersign/receiver"
 	"countersign/set"
 )
 
@@ -31,8 +32,8 @@ type Answer struct {
 	Signer *set.Signer
 	// Off: the operator wants no receipts sent; they are cut and kept.
 	Off bool
-	// Authorize puts our credential on a request to the receipt endpoint. Nil: none.
-	Authorize func(*http.Request) error
+	// Credential shows us to the receipt endpoint. Nil: nothing does.
+	Credential receiver.Credential
 }
 
 // Config is what an Office is built from. Store, Answer, Complete, Secret and Client are required.

@@ -15,6 +15,7 @@ import (
 	"countersign/internal/hub"
 	"countersign/internal/req"
 	"countersign/receipt"
+	"countersign/receiver"
 	"countersign/set"
 )
 
@@ -291,7 +292,7 @@ func TestCredentialSentBack(t *testing.T) {
 		o.sig.Order.Endpoint = srv.URL
 		o.actions = []*hub.Action{done("wiki", "7", "a1")}
 		row, _ := o.cutNow(t)
-		e := o.post(t.Context(), row, &Answer{Authorize: func(r *http.Request) error { r.Header.Set("Authorization", "Bearer "+token); return nil }})
+		e := o.post(t.Context(), row, &Answer{Credential: receiver.Bearer(token)})
 		srv.Close()
 		if strings.Contains(e.reason, token) || !strings.Contains(e.reason, "***") {
 			t.Errorf("%s: %s", name, e.reason)

@@ -131,23 +131,23 @@ type end struct {
 	retryAfter      time.Duration
 }
 
-// post delivers as RFC 8935 §2 says.
+// post delivers as RFC 8935 §2 says. A credential that is refused is renewed once, and the receipt sent once more.
 func (o *Office) post(ctx context.Context, r *hub.Receipt, ans *Answer) end {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.Endpoint, strings.NewReader(r.Token))
-	if err != nil {
-		return end{final: true, reason: "the receipt endpoint is no address"}
+	req, early := o.request(ctx, r, ans)
+	if early != nil {
+		return *early
 	}
-	req.Header.Set("Content-Type", receiver.MediaType)
-	req.Header.Set("Accept", "application/json")
-	if ans.Authorize != nil {
-		if err := ans.Authorize(req); err != nil {
-			return end{reason: "our credential for this source cannot be had: " + err.Error()}
+	resp, err := o.Client.Do(req)
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && ans.Credential != nil && ans.Credential.Renew(req) {
+		resp.Body.Close()
+		if req, early = o.request(ctx, r, ans); early != nil {
+			return *early
 		}
+		resp, err = o.Client.Do(req)
 	}
 	shown := req.Header.Get("Authorization")
-	resp, err := o.Client.Do(req)
 	if err != nil {
 		return end{reason: clip(hide(unreached(err), shown), 256)}
 	}
@@ -174,6 +174,22 @@ func (o *Office) post(ctx context.Context, r *hub.Receipt, ans *Answer) end {
 		}
 	}
 	return e
+}
+
+// request makes the request that brings a receipt, or says how the try ended before it.
+func (o *Office) request(ctx context.Context, r *hub.Receipt, ans *Answer) (*http.Request, *end) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.Endpoint, strings.NewReader(r.Token))
+	if err != nil {
+		return nil, &end{final: true, reason: "the receipt endpoint is no address"}
+	}
+	req.Header.Set("Content-Type", receiver.MediaType)
+	req.Header.Set("Accept", "application/json")
+	if ans.Credential != nil {
+		if err := ans.Credential.Authorize(req); err != nil {
+			return nil, &end{reason: clip("our credential for this source cannot be had: "+err.Error(), 256)}
+		}
+	}
+	return req, nil
 }
 
 // hide takes our credential, which the other side may send back, out of a text that is logged and kept.

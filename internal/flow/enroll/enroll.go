@@ -53,12 +53,28 @@ type Config struct {
 	// Poke asks the belt to look for due jobs at once.
 	Poke       func()
 	Vocabulary receipt.Vocabulary
-	Now        func() time.Time
-	Log        *slog.Logger
+	// Vault keeps what a state must not hold in the clear.
+	Vault Vault
+	// Take gives a polled token to the receive door, for the step `poll`; see receiver.Handler.Take.
+	Take func(ctx context.Context, tenant, source, compact string) error
+	// LastSignal says when the source's last signal came; 0: none yet. Nil: it is not known.
+	LastSignal func(ctx context.Context, tenant, source string) (hub.Micros, error)
+	// Alarmed is told when a source goes silent, and when it is heard again. Nil: nobody.
+	Alarmed func(tenant, source string, silent bool)
+	// Fallbacks says whether a source's metadata is looked for at the older places too (a quirk of its profile). Nil: no.
+	Fallbacks func(src *hub.Source) bool
+	// Stop is the kill bench's hook; nil: none.
+	Stop func(point string)
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // Enroller is the step "enroll". It is safe for concurrent use.
-type Enroller struct{ Config }
+type Enroller struct {
+	Config
+	creds credentials
+	known known
+}
 
 // New makes an Enroller.
 func New(c Config) *Enroller {
@@ -77,7 +93,16 @@ func New(c Config) *Enroller {
 	if c.Vocabulary.Settings == "" {
 		c.Vocabulary = receipt.Default()
 	}
-	return &Enroller{c}
+	if c.Stop == nil {
+		c.Stop = func(string) {}
+	}
+	if c.Alarmed == nil {
+		c.Alarmed = func(string, string, bool) {}
+	}
+	if c.Fallbacks == nil {
+		c.Fallbacks = func(*hub.Source) bool { return false }
+	}
+	return &Enroller{Config: c}
 }
 
 // Reconcile gives each source its receive address, and queues the work where our stream is not what the
@@ -92,14 +117,13 @@ func (e *Enroller) Reconcile(ctx context.Context, tenant string, sources []*hub.
 		}
 		if s == nil {
 			s = fresh(src)
-			s.Changed = hub.At(e.Now())
-			if err := write(ctx, e.Store, tenant, src.Name, s); err != nil {
+			if err := e.keep(ctx, tenant, src.Name, s); err != nil {
 				return nil, err
 			}
 		}
 		if src.Stream != "create" && s.StreamID == "" && !slices.Equal(s.Audience, src.Audience) {
 			s.Audience, s.Status = src.Audience, None
-			if err := write(ctx, e.Store, tenant, src.Name, s); err != nil {
+			if err := e.keep(ctx, tenant, src.Name, s); err != nil {
 				return nil, err
 			}
 		}
@@ -212,7 +236,7 @@ func (e *Enroller) Do(ctx context.Context, job *hub.Job) error {
 		}
 		s = fresh(src)
 	}
-	err = e.try(ctx, tenant, src, s)
+	err = e.try(ctx, tenant, name, src, s)
 	s.Changed = hub.At(e.Now())
 	var next *hub.Micros
 	switch {
@@ -234,7 +258,7 @@ func (e *Enroller) Do(ctx context.Context, job *hub.Job) error {
 		}
 		e.Log.WarnContext(ctx, "the stream at a source could not be set up", "source", name, "try", s.Tries, "err", s.Error)
 	}
-	if err := write(ctx, e.Store, tenant, name, s); err != nil {
+	if err := e.keep(ctx, tenant, name, s); err != nil {
 		return err
 	}
 	if err := e.Store.FinishJob(ctx, job, next); err != nil {
@@ -245,7 +269,7 @@ func (e *Enroller) Do(ctx context.Context, job *hub.Job) error {
 }
 
 // try brings the stream to what is wanted.
-func (e *Enroller) try(ctx context.Context, tenant string, src *hub.Source, s *State) error {
+func (e *Enroller) try(ctx context.Context, tenant, name string, src *hub.Source, s *State) error {
 	var want *wanted
 	if src != nil {
 		var err error
@@ -256,7 +280,7 @@ func (e *Enroller) try(ctx context.Context, tenant string, src *hub.Source, s *S
 	}
 	if src == nil || src.Stream != "create" {
 		if s.StreamID != "" {
-			if err := e.remove(ctx, tenant, s); err != nil {
+			if err := e.remove(ctx, tenant, name, s); err != nil {
 				return err
 			}
 		}
@@ -275,12 +299,12 @@ func (e *Enroller) try(ctx context.Context, tenant string, src *hub.Source, s *S
 		}
 		return nil
 	}
-	c, err := e.client(ctx, tenant, src.Auth)
+	c, err := e.calls(ctx, tenant, src.Name, src.Auth)
 	if err != nil {
 		return err
 	}
 	if s.StreamID != "" && s.Issuer != src.Issuer {
-		if err := e.remove(ctx, tenant, s); err != nil {
+		if err := e.remove(ctx, tenant, name, s); err != nil {
 			return err
 		}
 	}
@@ -393,9 +417,9 @@ func (e *Enroller) put(ctx context.Context, c *receiver.Client, md *stream.Metad
 }
 
 // remove deletes our stream.
-func (e *Enroller) remove(ctx context.Context, tenant string, s *State) error {
+func (e *Enroller) remove(ctx context.Context, tenant, name string, s *State) error {
 	s.Status = Deleting
-	c, err := e.client(ctx, tenant, s.Auth)
+	c, err := e.calls(ctx, tenant, name, s.Auth)
 	if err != nil {
 		return err
 	}
@@ -410,16 +434,17 @@ func (e *Enroller) remove(ctx context.Context, tenant string, s *State) error {
 	return nil
 }
 
-func (e *Enroller) client(ctx context.Context, tenant string, auth *hub.Auth) (*receiver.Client, error) {
-	c := &receiver.Client{HTTP: e.Client}
-	if auth != nil && auth.Method == "bearer" && auth.Token != nil {
-		token, err := e.Secret(ctx, tenant, auth.Token)
-		if err != nil {
-			return nil, err
-		}
-		c.Authorize = receiver.Bearer(token)
+func (e *Enroller) calls(ctx context.Context, tenant, name string, auth *hub.Auth) (*receiver.Client, error) {
+	cred, err := e.credential(ctx, tenant, name, auth)
+	if err != nil {
+		return nil, err
 	}
-	return c, nil
+	return &receiver.Client{HTTP: e.Client, Credential: cred}, nil
+}
+
+// verifyAt has the liveness of a source looked at then.
+func (e *Enroller) verifyAt(ctx context.Context, tenant, source string, at time.Time) error {
+	return e.Store.Enqueue(ctx, tenant, hub.Job{Kind: "verify", Key: tenant + "/" + source, Due: hub.At(at)})
 }
 
 func status(err error) int {
@@ -450,36 +475,4 @@ func reason(err error) string {
 		}
 	}
 	return err.Error()
-}
-
-// hide takes what we show there, and what we asked to be shown, out of a text that the other side may have written, and
-// cuts it short.
-func (e *Enroller) hide(ctx context.Context, tenant string, src *hub.Source, text string) string {
-	var secrets []*hub.Secret
-	if src != nil && src.Auth != nil {
-		secrets = append(secrets, src.Auth.Token)
-	}
-	if src != nil && src.PushAuth != nil {
-		secrets = append(secrets, src.PushAuth.AuthorizationHeader)
-	}
-	for _, ref := range secrets {
-		if ref == nil {
-			continue
-		}
-		value, err := e.Secret(ctx, tenant, ref)
-		if err != nil {
-			continue
-		}
-		_, credential, found := strings.Cut(value, " ")
-		if !found {
-			credential = value
-		}
-		if credential != "" {
-			text = strings.ReplaceAll(text, credential, "***")
-		}
-	}
-	if len(text) > 400 {
-		text = strings.ToValidUTF8(text[:400], "") + "…"
-	}
-	return text
 }

@@ -30,11 +30,25 @@ func (r *rows) SourceStream(_ context.Context, tenant, source string) (json.RawM
 	defer r.mu.Unlock()
 	return r.states[tenant+"/"+source], nil
 }
-func (r *rows) PutSourceStream(_ context.Context, tenant, source string, state json.RawMessage) error {
+func (r *rows) SourceStreams(_ context.Context, tenant string) (map[string]json.RawMessage, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.states[tenant+"/"+source] = state
-	return nil
+	out := map[string]json.RawMessage{}
+	for key, state := range r.states {
+		if source, ok := strings.CutPrefix(key, tenant+"/"); ok {
+			out[source] = state
+		}
+	}
+	return out, nil
+}
+func (r *rows) SwapSourceStream(_ context.Context, tenant, source string, was, now json.RawMessage) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if string(r.states[tenant+"/"+source]) != string(was) {
+		return false, nil
+	}
+	r.states[tenant+"/"+source] = now
+	return true, nil
 }
 func (r *rows) Enqueue(_ context.Context, _ string, job hub.Job) error {
 	r.queued = append(r.queued, job)
