@@ -37,6 +37,7 @@ type Type struct {
 	New         func() Payload // an empty payload to decode into; nil: payloads are Raw
 	Members     []string       // the members the type defines
 	Open        bool           // senders use further members; a rule may name members that Members lacks
+	Identifying []Identifying  // of Members, those that name somebody or something; see Identifies
 	Subjects    []string       // formats that the subject of an event that is sent has to have; nil: any
 }
 

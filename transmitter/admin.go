@@ -74,7 +74,7 @@ func (t *Transmitter) announce(ctx context.Context, st *Stream, status, reason s
 		}
 		was := st.Status
 		st.Status, st.Reason, st.Updated = status, reason, At(t.cfg.Now())
-		if was == status {
+		if was == status || shapeOf(st).direct { // who has no stream API knows no events about streams
 			return nil, nil
 		}
 		var err error
@@ -107,6 +107,9 @@ func (t *Transmitter) streamUpdated(st *Stream) (*Outgoing, error) {
 
 // verification makes the event of SSF 1.0 §8.1.4.1, with the state as it came.
 func (t *Transmitter) verification(st *Stream, state string) (*Outgoing, error) {
+	if sh := shapeOf(st); sh.direct {
+		return nil, fmt.Errorf("%w: receivers of the shape %s know no verification event", ErrInvalid, sh.name)
+	}
 	payload := []byte("{}")
 	if state != "" { // never "state": null (TX-134)
 		payload = append(strictjson.AppendString([]byte(`{"state":`), state), '}')
@@ -122,7 +125,7 @@ func (t *Transmitter) aboutStream(st *Stream, typ string, payload []byte) (*Outg
 	}
 	about := subject.Opaque(st.ID)
 	body := Body(set.NewID(), 0, about.Raw(), typ, payload) // every SET has a txn
-	if sh := shapeOf(st); sh != final {
+	if sh := shapeOf(st); sh != final {                     // none of those without a stream API comes here
 		body = legacyBody(sh, about.Raw(), typ, payload)
 	}
 	now := t.cfg.Now()
@@ -212,6 +215,9 @@ func (t *Transmitter) Establish(ctx context.Context, s *Stream) (*Stream, error)
 	}
 	for _, old := range snap.byKey {
 		if old.Name == s.Name {
+			if len(s.Audience) > 0 && !slices.Equal(s.Audience, old.Audience) { // TX-46
+				return nil, fmt.Errorf("%w: the audience of stream %s cannot be changed; delete it first", ErrConflict, s.Name)
+			}
 			return t.reestablish(ctx, old, fresh)
 		}
 	}

@@ -93,11 +93,17 @@ func (f *fitting) explain(s *Stream, add func(what string, ok bool, why string))
 	if err != nil {
 		return err
 	}
+	payload, left := f.m.Payload, []string(nil)
+	if reason == "" {
+		payload, left, reason = f.payload(s, named)
+	}
 	switch {
 	case reason != "":
 		add(stepNaming, false, reason)
 	case s.Naming == nil:
 		add(stepNaming, true, "the receiver is told the subject as the message names it")
+	case len(left) > 0:
+		add(stepNaming, true, "the receiver is told a subject of format "+named.Format()+", and the event without "+memberNames(left))
 	default:
 		add(stepNaming, true, "the receiver is told a subject of format "+named.Format())
 	}
@@ -119,7 +125,7 @@ func (f *fitting) explain(s *Stream, add func(what string, ok bool, why string))
 		refused := f.t.refusesOrder(s, f.m)
 		if refused == "" && reason == "" && err == nil {
 			row := Row{JTI: "explained", IssuedAt: f.now.Unix()}
-			if fault := f.planOrder(s, named, &row, signer); fault != nil {
+			if fault := f.planOrder(s, named, payload, &row, signer); fault != nil {
 				refused = fault.Error()
 			}
 		}

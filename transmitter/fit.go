@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"countersign/event"
@@ -39,6 +40,10 @@ type fitting struct {
 
 	lists  map[string]*listing // by the canonical form of the subject that lists are asked for
 	bodies map[variant][]byte
+
+	looked      bool // at the payload
+	identifying []event.Identifying
+	unreadable  error
 }
 
 // listing is what the lists of all streams say of one subject.
@@ -50,7 +55,7 @@ type listing struct {
 }
 
 // variant is what the body of a row depends on.
-type variant struct{ shape, subject string }
+type variant struct{ shape, subject, left string }
 
 // fit makes the row of a stream that takes the event type and is not disabled, or says why there is none. An error
 // stops the message as a whole: it may pass, or the message is at fault.
@@ -70,6 +75,10 @@ func (f *fitting) fit(s *Stream) (Row, verdict, error) {
 	if ok, err := f.listed(s, named); err != nil || !ok {
 		return Row{}, verdict{stepSubject, reasonList(s)}, err
 	}
+	payload, left, reason := f.payload(s, named)
+	if reason != "" {
+		return Row{}, verdict{stepNaming, reason}, nil
+	}
 	if f.m.Order != nil { // receipts design §3.3: never a directive on a stream that is not active
 		if reason := f.t.refusesOrder(s, f.m); reason != "" {
 			return Row{}, verdict{stepOrder, reason}, nil
@@ -83,11 +92,11 @@ func (f *fitting) fit(s *Stream) (Row, verdict, error) {
 	row := Row{Stream: s.Key, StreamID: s.ID, JTI: set.NewID(), IssuedAt: f.now.Unix(), // rounded down (TX-158)
 		KeyID: signer.KeyID(), Algorithm: string(signer.Algorithm())}
 	if f.m.Order != nil {
-		err := f.planOrder(s, named, &row, signer)
+		err := f.planOrder(s, named, payload, &row, signer)
 		return row, verdict{}, err
 	}
 	if s.Naming != nil || s.Shape != "" {
-		row.Body = f.body(s, named)
+		row.Body = f.body(s, named, payload, left)
 	}
 	return row, verdict{}, nil
 }
@@ -223,14 +232,14 @@ func (f *fitting) named(s *Stream) (subject.Identifier, string, error) {
 }
 
 // body is the end of the claims as this stream's receiver is told them. Streams that are told the same share one.
-func (f *fitting) body(s *Stream, named subject.Identifier) []byte {
-	v := variant{s.Shape, named.Canonical()}
+func (f *fitting) body(s *Stream, named subject.Identifier, payload json.RawMessage, left []string) []byte {
+	v := variant{s.Shape, named.Canonical(), strings.Join(left, "\x00")}
 	b := f.bodies[v]
 	if b == nil {
 		if f.bodies == nil {
 			f.bodies = map[variant][]byte{}
 		}
-		b = shapeBody(s.Shape, f.typ, f.m, named, f.m.Payload)
+		b = shapeBody(s.Shape, f.typ, f.m, named, payload)
 		f.bodies[v] = b
 	}
 	return b

@@ -11,6 +11,9 @@ import (
 const (
 	ShapeSSE   = "sse-id1" // Shared Signals and Events, Implementer's Draft 1 of 2021
 	ShapeApple = "apple"   // as Apple Business Manager and Apple School Manager speak it
+	// For receivers without a stream API, of whom an operator makes the stream; not for Config.Legacy.
+	ShapeOkta      = "okta"             // the subject stands in the event only, wrapped as the user
+	ShapeWorkspace = "google-workspace" // it stands in the event and in sub_id
 )
 
 // The delivery methods of SSE ID1 §11.2.1 (LEG-2).
@@ -44,6 +47,8 @@ type shape struct {
 	verification, updated string
 	// bare: the verification event has no subject but only the state (SSE ID1 §7.1.4.1).
 	bare bool
+	// direct: it has no stream API of its own, and is of single streams only.
+	direct bool
 	// greeting is how long after its creation a stream gets a verification event unasked; 0: it does not (LEG-24).
 	greeting time.Duration
 }
@@ -87,6 +92,15 @@ var shapes = []*shape{
 		updated:      ssf.StreamUpdatedURI,
 		greeting:     3 * time.Second,
 	},
+	direct(ShapeOkta),
+	direct(ShapeWorkspace),
+}
+
+// direct is SSF 1.0 but for the form of the SETs.
+func direct(name string) *shape {
+	s := *final
+	s.name, s.direct = name, true
+	return &s
 }
 
 // shapeNamed gives a shape by its name, nil where there is none. The empty name is SSF 1.0.

@@ -46,7 +46,7 @@ func (t *Transmitter) refusesOrder(s *Stream, m *Message) string {
 
 // planOrder fixes the signing input of an order for one stream. The directive is held to the receipts design
 // before it leaves: one that the other side would refuse is not sent.
-func (f *fitting) planOrder(s *Stream, named subject.Identifier, row *Row, signer *set.Signer) error {
+func (f *fitting) planOrder(s *Stream, named subject.Identifier, payload json.RawMessage, row *Row, signer *set.Signer) error {
 	t, m := f.t, f.m
 	if len(s.Audience) != 1 {
 		return fmt.Errorf("transmitter: stream %s has %d audiences; an order names one", s.ID, len(s.Audience)) // receipts design §4
@@ -56,7 +56,6 @@ func (f *fitting) planOrder(s *Stream, named subject.Identifier, row *Row, signe
 		return fmt.Errorf("transmitter: stream %s: %w", s.ID, err)
 	}
 	v := t.cfg.Vocabulary
-	payload := m.Payload
 	if v.Location == receipt.AtEvent {
 		payload = withMember(payload, v.Directive, m.Order)
 	}

@@ -2,6 +2,7 @@ package transmitter_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -85,7 +86,7 @@ func TestSailPointReceiver(t *testing.T) {
 // event without a format of its own.
 func TestOktaReceiver(t *testing.T) {
 	x, r, _ := pushing(t)
-	st, err := x.Establish(t.Context(), &transmitter.Stream{Name: "okta", Receiver: "okta", Shape: transmitter.ShapeApple, Audience: []string{"https://org.okta.example"},
+	st, err := x.Establish(t.Context(), &transmitter.Stream{Name: "okta", Receiver: "okta", Shape: transmitter.ShapeOkta, Audience: []string{"https://org.okta.example"},
 		Method: stream.PushMethod, Endpoint: r.URL, Requested: []string{sessionRevoked}, Algorithm: "RS256"})
 	if err != nil {
 		t.Fatal(err)
@@ -114,8 +115,34 @@ func TestOktaReceiver(t *testing.T) {
 	if r := do(x, call{method: "GET", path: "/t/blue/jwks.json"}); r.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%s", r.Header.Get("Content-Type"))
 	}
-	if len(r.Pushes()) != 1 || st.Shape != transmitter.ShapeApple {
+	// It knows no events about streams: none is sent when the stream stops and starts, and none can be.
+	for _, status := range []string{transmitter.Paused, transmitter.Enabled} {
+		if _, err := x.SetStatus(t.Context(), st.ID, status, "maintenance"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := x.Verification(t.Context(), st.ID); !errors.Is(err, transmitter.ErrInvalid) {
+		t.Errorf("a verification event: %v", err)
+	}
+	m = message("bob")
+	mustSend(t, x, m)
+	c = claims(t, r.Wait(t, 2)[1].Token)
+	e = c["events"].(map[string]any)[sessionRevoked].(map[string]any)
+	if wrapped, _ := e["subject"].(map[string]any)["user"].(map[string]any); wrapped["email"] != "bob@example.com" || c["sub_id"] != nil {
+		t.Errorf("a simple subject: %v", c)
+	}
+	if len(r.Pushes()) != 2 || st.Shape != transmitter.ShapeOkta {
 		t.Errorf("%d pushes", len(r.Pushes()))
+	}
+	// Its audience never changes (TX-46): what waits is signed for it.
+	again := *st
+	again.Audience = []string{"https://new.okta.example"}
+	if _, err := x.Establish(t.Context(), &again); !errors.Is(err, transmitter.ErrConflict) {
+		t.Errorf("another audience: %v", err)
+	}
+	again.Audience = nil
+	if now, err := x.Establish(t.Context(), &again); err != nil || now.ID != st.ID || now.Audience[0] != "https://org.okta.example" {
+		t.Errorf("none said: %+v, %v", now, err)
 	}
 	req.Covers(t, "Q-06", "Q-31", "Q-36", "Q-42", "LEG-11", "TX-164")
 }
@@ -123,16 +150,17 @@ func TestOktaReceiver(t *testing.T) {
 // Google Workspace has no stream API either; its audience is a fixed one.
 func TestGoogleWorkspaceReceiver(t *testing.T) {
 	x, r, _ := pushing(t)
-	if _, err := x.Establish(t.Context(), &transmitter.Stream{Name: "workspace", Receiver: "google", Audience: []string{"https://sharedsignals.googleapis.com"},
+	if _, err := x.Establish(t.Context(), &transmitter.Stream{Name: "workspace", Receiver: "google", Shape: transmitter.ShapeWorkspace, Audience: []string{"https://sharedsignals.googleapis.com"},
 		Method: stream.PushMethod, Endpoint: r.URL, Requested: []string{sessionRevoked}}); err != nil {
 		t.Fatal(err)
 	}
 	mustSend(t, x, message("alice"))
 	c := claims(t, r.Wait(t, 1)[0].Token)
-	if c["aud"] != "https://sharedsignals.googleapis.com" || c["sub_id"].(map[string]any)["email"] != "alice@example.com" {
+	inside := c["events"].(map[string]any)[sessionRevoked].(map[string]any)["subject"].(map[string]any)
+	if c["aud"] != "https://sharedsignals.googleapis.com" || c["sub_id"].(map[string]any)["email"] != "alice@example.com" || inside["email"] != "alice@example.com" {
 		t.Errorf("%v", c)
 	}
-	req.Covers(t, "Q-42")
+	req.Covers(t, "Q-30", "Q-42")
 }
 
 // The client of caep.dev asks without maxEvents where it only acknowledges, throws away what such an answer holds, and

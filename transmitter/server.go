@@ -60,7 +60,7 @@ func newServer(t *Transmitter) (*Server, error) {
 	s := &Server{t: t, cfg: t.cfg, verified: map[int64]time.Time{}, remote: map[string]set.KeySet{}, large: make(chan struct{}, largeBodies)}
 	for _, name := range s.cfg.Legacy {
 		sh := shapeNamed(name)
-		if sh == nil || sh == final {
+		if sh == nil || sh == final || sh.direct {
 			return nil, fmt.Errorf("transmitter: there is no older shape %q", name)
 		}
 		s.shapes = append(s.shapes, sh)

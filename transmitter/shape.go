@@ -24,6 +24,9 @@ func shapeBody(shape string, typ event.Type, m *Message, named subject.Identifie
 	if m.TimeOfEvent != 0 {
 		b = strconv.AppendInt(append(b, `,"toe":`...), m.TimeOfEvent, 10)
 	}
+	if shape == ShapeWorkspace {
+		b = appendJSON(append(b, `,"sub_id":`...), named.Emit())
+	}
 	b = strictjson.AppendString(append(b, `,"events":{`...), m.Type)
 	b = append(b, `:{"subject":`...)
 	b = append(b, olderSubject(shape, named)...)
@@ -67,7 +70,7 @@ func olderSubject(shape string, id subject.Identifier) []byte {
 		return appendJSON(nil, one.Emit())
 	}
 	if id.Format() != subject.FormatComplex {
-		if shape == ShapeApple {
+		if shape == ShapeApple || shape == ShapeOkta {
 			return append(append([]byte(`{"user":`), write(id)...), '}')
 		}
 		return write(id)

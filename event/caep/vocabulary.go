@@ -28,9 +28,14 @@ func Vocabulary() []event.Type {
 	}
 }
 
+// identifying are the members of CAEP that hold identifiers: the claims of a token, and the identifier of a wider session.
+// The fingerprint of a user agent and the serial number of a certificate are the same wherever they are told.
+var identifying = []event.Identifying{{Member: "claims"}, {Member: "ext_id"}}
+
 func row(uri, name, title, section string, empty func() event.Described) event.Type {
 	return event.Type{
-		URI: uri, Name: "caep/" + name, Title: title, Clause: "CAEP 1.0 §" + section,
+		Identifying: event.Among(empty(), identifying...),
+		URI:         uri, Name: "caep/" + name, Title: title, Clause: "CAEP 1.0 §" + section,
 		New:     func() event.Payload { return empty() },
 		Members: event.Names(empty()),
 	}

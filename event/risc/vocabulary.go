@@ -46,6 +46,7 @@ func row(uri, name, title, section string, empty func() event.Described) event.T
 	if empty != nil {
 		t.New = func() event.Payload { return empty() }
 		t.Members = event.Names(empty())
+		t.Identifying = event.Among(empty(), event.Identifying{Member: "new-value", Like: true})
 	}
 	return t
 }

@@ -36,6 +36,10 @@ func Vocabulary() []event.Type {
 	}
 }
 
+// identifying are the members that hold identifiers of the service provider: its data, the addresses of its resources and
+// what it answered. A notice names attributes; with a filter in its path, it names a value too (RFC 7644 §3.5.2).
+var identifying = []event.Identifying{{Member: "data"}, {Member: "attributes", Within: "["}, {Member: "response"}, {Member: "location"}, {Member: "bulkId"}}
+
 func notice() event.Described   { return new(Notice) }
 func full() event.Described     { return new(Full) }
 func response() event.Described { return new(AsyncResponse) }
@@ -46,6 +50,7 @@ func row(uri, name, title, section string, empty func() event.Described) event.T
 	if empty != nil {
 		t.New = func() event.Payload { return empty() }
 		t.Members = event.Names(empty())
+		t.Identifying = event.Among(empty(), identifying...)
 	}
 	return t
 }

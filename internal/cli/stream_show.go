@@ -149,6 +149,12 @@ func naming(rule any) string {
 	if r.Otherwise != "" {
 		text += ", otherwise " + r.Otherwise
 	}
+	switch r.Payload {
+	case "omit":
+		text += "; names inside the event are left out"
+	case "send":
+		text += "; names inside the event are sent as they are"
+	}
 	return text
 }
 

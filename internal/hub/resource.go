@@ -289,6 +289,8 @@ type Stream struct {
 	Deliver     StreamDeliver `json:"deliver"`
 	Events      []string      `json:"events,omitempty"` // empty: all that the client may have
 	Subject     *SubjectRule  `json:"subject,omitempty"`
+	Audience    []string      `json:"audience,omitempty"` // aud, where the receiver wants one of its own; empty: made
+	Shape       string        `json:"shape,omitempty"`    // the form of its SETs: sse-id1 | apple | okta | google-workspace; empty: its tenant's
 	Alg         string        `json:"alg,omitempty"`
 	Orders      *StreamOrders `json:"orders,omitempty"`
 	Subjects    string        `json:"default_subjects,omitempty"` // ALL (default) | NONE
@@ -318,6 +320,9 @@ type SubjectRule struct {
 	Format    string `json:"format"`
 	AccountAt string `json:"account_at,omitempty"` // a place; iss_sub takes its issuer, too
 	Otherwise string `json:"otherwise,omitempty"`  // another format; empty: the person is skipped visibly
+	// Payload says what becomes of an event whose payload names somebody in another name space than the receiver's: skip
+	// (the default), visibly; omit: it is sent without these members, where it may be; send: it is sent as it is.
+	Payload string `json:"payload,omitempty"`
 }
 
 // Tenant is the spec of a tenant: whose data it is, and who issues tokens for its stream API. Tenants are kept in the

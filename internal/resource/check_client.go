@@ -81,6 +81,9 @@ func checkSubject(doc yaml.Doc, path string, r *hub.SubjectRule) error {
 	if err := first(word(doc, path+".format", r.Format, formats...), word(doc, path+".otherwise", r.Otherwise, formats...)); err != nil {
 		return err
 	}
+	if err := word(doc, path+".payload", r.Payload, "skip", "omit", "send"); err != nil {
+		return err
+	}
 	places := 0
 	for _, f := range []string{r.Format, r.Otherwise} {
 		switch f {

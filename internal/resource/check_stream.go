@@ -1,8 +1,12 @@
 package resource
 
 import (
+	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"countersign/internal/hub"
 	"countersign/internal/yaml"
@@ -41,6 +45,9 @@ func checkStream(doc yaml.Doc, s *hub.Stream) error {
 		word(doc, "alg", s.Alg, signing...), word(doc, "default_subjects", s.Subjects, "ALL", "NONE"), checkSubject(doc, "subject", s.Subject)); err != nil {
 		return err
 	}
+	if err := checkAudience(doc, s); err != nil {
+		return err
+	}
 	o := s.Orders
 	switch {
 	case o == nil:
@@ -51,6 +58,31 @@ func checkStream(doc yaml.Doc, s *hub.Stream) error {
 		return doc.Errorf("orders", "issuer and jwks_uri belong to receipts: true")
 	}
 	return first(checkURL(doc, "orders.issuer", o.Issuer), checkURL(doc, "orders.jwks_uri", o.JWKSURI))
+}
+
+// shapes are the forms that SETs of a stream can have besides SSF 1.0.
+var shapes = []string{"sse-id1", "apple", "okta", "google-workspace"}
+
+func checkAudience(doc yaml.Doc, s *hub.Stream) error {
+	if len(s.Audience) > 10 {
+		return doc.Errorf("audience", "audience has at most 10 values")
+	}
+	for i, aud := range s.Audience {
+		at := fmt.Sprintf("audience[%d]", i)
+		switch {
+		case aud == "" || len(aud) > 500 || strings.ContainsFunc(aud, func(r rune) bool { return r <= ' ' || !unicode.IsPrint(r) }):
+			return doc.Errorf(at, "an audience is 1 to 500 characters without spaces, such as https://org.okta.example")
+		case slices.Contains(s.Audience[:i], aud):
+			return doc.Errorf(at, "the audience %.80q is there twice", aud)
+		}
+	}
+	if s.Orders != nil && s.Orders.Receipts && len(s.Audience) > 1 {
+		return doc.Errorf("audience", "an order names one audience") // receipts design §4
+	}
+	if (s.Shape == "okta" || s.Shape == "google-workspace") && !s.Deliver.Direct {
+		return doc.Errorf("shape", "receivers of the shape %s have no stream API: write deliver: {to: https://…, direct: true}", s.Shape)
+	}
+	return word(doc, "shape", s.Shape, shapes...)
 }
 
 // tenantForm is narrower than other names, since a tenant's name is a part of addresses.

@@ -17,7 +17,7 @@ import (
 // Check says what is wrong with the resources that the tenant would have, against each other, the packs and
 // the event types. Every fault is named; nil when there is none.
 func (s *Server) Check(ctx context.Context, tenant string, all []hub.Resource) error {
-	c := &checker{s: s, ctx: ctx, tenant: tenant, apps: map[string]bool{}, sources: map[string]bool{}, streams: map[string]bool{}, tenants: map[string]bool{}, clients: map[string]*hub.Client{}}
+	c := &checker{s: s, ctx: ctx, tenant: tenant, apps: map[string]bool{}, sources: map[string]bool{}, streams: map[string]bool{}, tenants: map[string]bool{}, clients: map[string]*hub.Client{}, audiences: map[string]*hub.Stream{}}
 	for _, r := range all {
 		switch r.Kind {
 		case hub.KindApp:
@@ -58,6 +58,8 @@ type checker struct {
 	clients map[string]*hub.Client
 	made    map[string]bool // ids of the tenant's streams, whoever made them; nil: not read yet
 	faults  []string
+
+	audiences map[string]*hub.Stream // that stream resources choose, by aud
 }
 
 func (c *checker) say(r hub.Resource, text string) {

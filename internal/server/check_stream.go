@@ -60,9 +60,25 @@ func (c *checker) stream(r hub.Resource, st *hub.Stream) {
 		c.event(r, e)
 	}
 	c.naming(r, st.Subject)
+	c.audience(r, st)
 	if o := st.Orders; o != nil && o.Receipts {
 		c.issuer(r, "orders.issuer", o.Issuer)
 		c.address(r, "orders.jwks_uri", o.JWKSURI)
+	}
+}
+
+// audience refuses an aud by which one receiver could show what it was sent to another as if it were meant for that one.
+func (c *checker) audience(r hub.Resource, st *hub.Stream) {
+	for _, aud := range st.Audience {
+		if strings.HasPrefix(aud, c.s.issuerOf(c.tenant)+"/") {
+			c.say(r, "audience: "+aud+" lies below our own issuer, where the audiences of other streams are made; leave audience out")
+			continue
+		}
+		if other := c.audiences[aud]; other != nil && other.Client != st.Client {
+			c.say(r, "audience: "+aud+" is also that of the stream "+other.Name+" of another client, which could show it what it was sent")
+			continue
+		}
+		c.audiences[aud] = st
 	}
 }
 

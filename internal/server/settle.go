@@ -64,7 +64,10 @@ func (t *tenant) operatorStream(ctx context.Context, v *view, spec *hub.Stream) 
 		return nil, hub.Errorf(hub.Invalid, "there is no client %s", spec.Client)
 	}
 	st := &transmitter.Stream{Name: spec.Name, Set: spec.Set, Receiver: spec.Client, Requested: t.s.uris(spec.Events), Description: spec.Description,
-		Method: stream.PollMethod, Algorithm: spec.Alg, DefaultSubjects: spec.Subjects, Window: spec.Window, Shape: t.legacy}
+		Method: stream.PollMethod, Algorithm: spec.Alg, DefaultSubjects: spec.Subjects, Window: spec.Window, Shape: t.legacy, Audience: spec.Audience}
+	if spec.Shape != "" {
+		st.Shape = spec.Shape
+	}
 	if st.Algorithm == "" {
 		st.Algorithm = cl.Alg
 	}
