@@ -27,7 +27,7 @@ type ImportChange struct {
 
 // many is how many rows one statement writes or reads. Statements are compiled once for each count, so that only this one
 // and single rows occur.
-const many = 64
+const many = 128
 
 // ImportIdentities writes a batch of identities in one transaction; with dry it only says what it would do. Their Spec and
 // Set are those of hub.Identity. An identity of another set is left as it is and named. The tenant's generation does not
@@ -95,14 +95,14 @@ func (s *Store) ImportIdentities(ctx context.Context, tenant string, batch []hub
 			}
 			return strings.Compare(a[2].(string), b[2].(string))
 		})
-		if err := insertMany(t, `INSERT INTO resource (tenant, kind, name, owner_set, version, spec, created, updated) VALUES `,
+		if err := insertMany(t, s.d, `INSERT INTO resource (tenant, kind, name, owner_set, version, spec, created, updated) VALUES `,
 			` ON CONFLICT (tenant, kind, name) DO UPDATE SET spec = excluded.spec, updated = excluded.updated, version = resource.version + 1`, rows); err != nil {
 			return err
 		}
-		if err := insertMany(t, `INSERT INTO identity_email (tenant, email, name) VALUES `, ` ON CONFLICT DO NOTHING`, emails); err != nil {
+		if err := insertMany(t, s.d, `INSERT INTO identity_email (tenant, email, name) VALUES `, ` ON CONFLICT DO NOTHING`, emails); err != nil {
 			return err
 		}
-		return insertMany(t, `INSERT INTO identity_account (tenant, place, account, name) VALUES `, ` ON CONFLICT DO NOTHING`, accounts)
+		return insertMany(t, s.d, `INSERT INTO identity_account (tenant, place, account, name) VALUES `, ` ON CONFLICT DO NOTHING`, accounts)
 	}
 	var err error
 	if dry {
@@ -202,8 +202,16 @@ func specs(t *tx, tenant string, batch []hub.Resource) (map[string]owned, error)
 	return out, err
 }
 
+// place is a parameter's place in a statement with very many: SQLite looks for the name of each one that has a name.
+func (d *dialect) place(number int) string {
+	if d == &postgresDialect {
+		return "$" + itoa(number)
+	}
+	return "?"
+}
+
 // insertMany writes rows of equal length, many to a statement and the rest one by one.
-func insertMany(t *tx, head, tail string, rows [][]any) error {
+func insertMany(t *tx, d *dialect, head, tail string, rows [][]any) error {
 	for len(rows) > 0 {
 		n := 1
 		if len(rows) >= many {
@@ -221,8 +229,7 @@ func insertMany(t *tx, head, tail string, rows [][]any) error {
 				if j > 0 {
 					b.WriteString(", ")
 				}
-				b.WriteByte('$')
-				b.WriteString(itoa(len(args) + j + 1))
+				b.WriteString(d.place(len(args) + j + 1))
 			}
 			b.WriteByte(')')
 			args = append(args, row...)

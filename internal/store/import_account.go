@@ -137,7 +137,7 @@ func (s *Store) ImportAccounts(ctx context.Context, tenant, set string, accounts
 			}
 		}
 		written = len(rows)
-		return insertMany(t, `INSERT INTO imported_account (tenant, place, account, name, owner_set, at) VALUES `,
+		return insertMany(t, s.d, `INSERT INTO imported_account (tenant, place, account, name, owner_set, at) VALUES `,
 			` ON CONFLICT (tenant, place, account, name) DO UPDATE SET owner_set = excluded.owner_set, at = excluded.at`, rows)
 	})
 	return written, err

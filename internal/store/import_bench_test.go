@@ -14,7 +14,7 @@ import (
 // benchPeople imports n people with three accounts each and gives how long it took.
 func benchPeople(b *testing.B, s *Store, n int) time.Duration {
 	b.Helper()
-	const size = 1000
+	const size = 5000
 	var took time.Duration
 	for from := 0; from < n; from += size {
 		batch := make([]hub.Resource, 0, size)
