@@ -33,16 +33,16 @@ func (s *Server) countStreams(ctx context.Context) {
 	var waiting int64
 	now := s.now()
 	for _, t := range s.all() {
-		views, err := t.streams.Overview(ctx)
+		counted, err := t.streams.Tallies(ctx)
 		if err != nil {
 			return // the last picture stays
 		}
-		for i := range views {
-			v := &views[i]
-			c := telemetry.StreamCounts{Tenant: t.name, ID: v.Stream.ID, Waiting: v.Counts.Waiting, Delivered: v.Counts.Delivered, Dead: v.Counts.Dead,
-				Skipped: t.told.skipped(v.Stream.ID), Failing: v.Stream.Trouble.Fails > 0 || v.Stream.Trouble.Open}
-			if v.Counts.Oldest != 0 {
-				c.Oldest = max(now.Sub(v.Counts.Oldest.Time()).Seconds(), 0)
+		for i := range counted {
+			v := &counted[i]
+			c := telemetry.StreamCounts{Tenant: t.name, ID: v.StreamID, Waiting: v.Waiting, Delivered: v.Delivered, Dead: v.Dead,
+				Skipped: t.told.skipped(v.StreamID), Failing: v.Failing}
+			if v.Oldest != 0 {
+				c.Oldest = max(now.Sub(v.Oldest.Time()).Seconds(), 0)
 			}
 			waiting += c.Waiting
 			all = append(all, c)
