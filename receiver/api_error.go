@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -13,7 +14,7 @@ import (
 type APIError struct {
 	Operation  string        // such as "create stream"
 	Status     int           // HTTP status
-	RetryAfter time.Duration // of the answer, when it was a number of seconds; 0: none
+	RetryAfter time.Duration // of the answer, at most an hour; 0: none
 	Excerpt    string        // the first printable part of the body, at most 200 bytes; the transmitter wrote it
 	Renewed    bool          // it is the second refusal: the credential had been renewed after a 401
 }
@@ -74,12 +75,22 @@ func excerpt(body []byte) string {
 	}, string(body)))
 }
 
+// retryAfter reads Retry-After in either of its forms (RFC 9110 §10.2.3); 0: there is none that we follow.
 func retryAfter(h http.Header) time.Duration {
-	d, err := time.ParseDuration(h.Get("Retry-After") + "s")
-	if err != nil || d < 0 || d > 24*time.Hour {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
 		return 0
 	}
-	return d
+	// The other side's clock, where it tells it: ours may differ.
+	from, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		from = time.Now()
+	}
+	return min(max(at.Sub(from), 0), maxRetryAfter)
 }
 
 // harmless is an error for a log: without the address of a call, which may hold a credential.

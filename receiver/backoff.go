@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// maxRetryAfter is the most that a Retry-After of the other side holds us.
+// maxRetryAfter is the longest that a Retry-After of the other side holds us.
 const maxRetryAfter = time.Hour
 
 // backOff is the pause after the n-th failure in a row: full jitter under a bound that doubles from first to most, and no
@@ -18,7 +18,7 @@ func backOff(n int, first, most time.Duration, err error) time.Duration {
 		bound = first << (n - 1)
 	}
 	pause := time.Duration(mathrand.Int64N(int64(bound))) + 1
-	return max(pause, min(asked(err), maxRetryAfter))
+	return max(pause, asked(err))
 }
 
 // asked is the Retry-After that an error brings.

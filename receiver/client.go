@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign/internal/strictjson"
 	"countersign/stream"
 )
 
@@ -90,7 +92,7 @@ func difference(got, want string) string {
 //
 // When the answer cannot be used the stream may exist all the same; List finds it.
 func (c *Client) Create(ctx context.Context, md *stream.Metadata, cfg *stream.Configuration) (*stream.Configuration, error) {
-	body := cfg.Requested()
+	body := requested(md, cfg)
 	body.StreamID = ""
 	return c.configuration(ctx, md, call{operation: "create stream", method: http.MethodPost, body: body})
 }
@@ -100,8 +102,8 @@ func (c *Client) Read(ctx context.Context, md *stream.Metadata, id string) (*str
 	return c.configuration(ctx, md, call{operation: "read stream", method: http.MethodGet, id: id, needID: true})
 }
 
-// List gives all our streams (SSF 1.0 §8.1.1.2). A bare object and a 404, as older transmitters
-// answer, are one stream and none.
+// List gives all our streams (SSF 1.0 §8.1.1.2). A bare object, one under the name streams, and a 404, as some transmitters
+// answer, are one stream, the list, and none (RX-25, Q-13). A transmitter may refuse to list (403): see Streams.
 func (c *Client) List(ctx context.Context, md *stream.Metadata) ([]*stream.Configuration, error) {
 	var raw json.RawMessage
 	err := c.call(ctx, call{operation: "list streams", method: http.MethodGet, url: md.ConfigurationEndpoint, into: &raw})
@@ -111,35 +113,95 @@ func (c *Client) List(ctx context.Context, md *stream.Metadata) ([]*stream.Confi
 	if err != nil {
 		return nil, err
 	}
-	var list []*stream.Configuration
 	if bytes.HasPrefix(raw, []byte("{")) {
-		raw = slices.Concat([]byte("["), raw, []byte("]"))
+		members, err := strictjson.Object(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%w: list streams: %w", ErrAnswer, err)
+		}
+		one := slices.Concat([]byte("["), raw, []byte("]"))
+		for _, m := range members {
+			switch m.Name {
+			case "streams":
+				raw = m.Value
+			case "stream_id":
+				raw = one
+			}
+		}
+		if bytes.HasPrefix(raw, []byte("{")) { // neither: an error that says what is missing
+			raw = one
+		}
 	}
+	var list []*stream.Configuration
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return nil, fmt.Errorf("%w: list streams: %w", ErrAnswer, err)
 	}
 	for _, cfg := range list {
-		if cfg == nil {
-			return nil, fmt.Errorf("%w: list streams: null in the list", ErrAnswer)
+		if cfg == nil || cfg.StreamID == "" {
+			return nil, fmt.Errorf("%w: list streams: a stream without stream_id in the list", ErrAnswer)
 		}
 		if err := ours(md, cfg); err != nil {
 			return nil, err
 		}
+		tidy(cfg)
 	}
 	return list, nil
+}
+
+// Streams gives the streams that we can know of: those listed, and where the transmitter does not list (400, 403, 405), the
+// ones with the ids that we kept, as far as they are there.
+func (c *Client) Streams(ctx context.Context, md *stream.Metadata, kept ...string) ([]*stream.Configuration, error) {
+	list, err := c.List(ctx, md)
+	apiErr, refused := errors.AsType[*APIError](err)
+	if !refused || apiErr.Status != http.StatusBadRequest && apiErr.Status != http.StatusForbidden && apiErr.Status != http.StatusMethodNotAllowed {
+		return list, err
+	}
+	for _, id := range kept {
+		cfg, rerr := c.Read(ctx, md, id)
+		if e, ok := errors.AsType[*APIError](rerr); ok && (e.Status == http.StatusNotFound || e.Status == http.StatusForbidden) {
+			continue
+		}
+		if rerr != nil {
+			return nil, rerr
+		}
+		list = append(list, cfg)
+	}
+	if len(kept) == 0 {
+		return nil, err
+	}
+	return list, nil
+}
+
+// Remember completes what a transmitter answered about a stream by what it said before: the address and the credential of a
+// poll are given at creation, and an answer without them means that they are unchanged. before may be nil.
+func Remember(before, got *stream.Configuration) *stream.Configuration {
+	out := *got
+	if before == nil || before.StreamID != got.StreamID || before.Delivery == nil || Method(before.Delivery.Method) != stream.PollMethod {
+		return &out
+	}
+	d := stream.Delivery{Method: stream.PollMethod}
+	if got.Delivery != nil {
+		d = *got.Delivery
+	}
+	if Method(d.Method) != stream.PollMethod && d.Method != "" {
+		return &out // it is a push stream now
+	}
+	d.EndpointURL = cmp.Or(d.EndpointURL, before.Delivery.EndpointURL)
+	d.AuthorizationHeader = cmp.Or(d.AuthorizationHeader, before.Delivery.AuthorizationHeader)
+	out.Delivery = &d
+	return &out
 }
 
 // Update changes what cfg says of its stream and leaves the rest (PATCH, SSF 1.0 §8.1.1.3). A delivery
 // that is sent replaces the whole one. The result is nil when the transmitter took the request but has
 // not decided yet (202).
 func (c *Client) Update(ctx context.Context, md *stream.Metadata, cfg *stream.Configuration) (*stream.Configuration, error) {
-	return c.configuration(ctx, md, call{operation: "update stream", method: http.MethodPatch, id: cfg.StreamID, needID: true, body: cfg.Requested()})
+	return c.configuration(ctx, md, call{operation: "update stream", method: http.MethodPatch, id: cfg.StreamID, needID: true, body: requested(md, cfg)})
 }
 
 // Replace replaces all that we supplied (PUT, SSF 1.0 §8.1.1.4): what cfg does not say is deleted,
 // the secret in its delivery too. The result is nil after a 202, as with Update.
 func (c *Client) Replace(ctx context.Context, md *stream.Metadata, cfg *stream.Configuration) (*stream.Configuration, error) {
-	return c.configuration(ctx, md, call{operation: "replace stream", method: http.MethodPut, id: cfg.StreamID, needID: true, body: cfg.Requested()})
+	return c.configuration(ctx, md, call{operation: "replace stream", method: http.MethodPut, id: cfg.StreamID, needID: true, body: requested(md, cfg)})
 }
 
 // Delete ends a stream (SSF 1.0 §8.1.1.5). A stream that is not there any more is no error.
@@ -194,7 +256,28 @@ func (c *Client) configuration(ctx context.Context, md *stream.Metadata, call ca
 	if err := ours(md, &cfg); err != nil {
 		return nil, err
 	}
+	tidy(&cfg)
 	return &cfg, nil
+}
+
+// tidy gives a delivery method its name of SSF 1.0.
+func tidy(cfg *stream.Configuration) {
+	if cfg.Delivery != nil {
+		cfg.Delivery.Method = Method(cfg.Delivery.Method)
+	}
+}
+
+// requested is what we send of cfg: what a receiver supplies, and the delivery method under the name that the
+// transmitter lists.
+func requested(md *stream.Metadata, cfg *stream.Configuration) *stream.Configuration {
+	body := cfg.Requested()
+	old := map[string]string{stream.PushMethod: OldPushMethod, stream.PollMethod: OldPollMethod}
+	if d := body.Delivery; d != nil && slices.Contains(md.DeliveryMethodsSupported, old[d.Method]) && !slices.Contains(md.DeliveryMethodsSupported, d.Method) {
+		named := *d
+		named.Method = old[d.Method]
+		body.Delivery = &named
+	}
+	return body
 }
 
 // ours insists that a stream has the issuer of the metadata (SSF 1.0 §8.1.1.1 to §8.1.1.4).
@@ -226,7 +309,6 @@ var errUndecided = fmt.Errorf("%w: accepted and not decided", ErrAnswer)
 type call struct {
 	operation, method, url string
 	id                     string // stream_id for the query
-	alsoID                 string // stream_id of the body, for the query too where the transmitter wants that
 	needID                 bool
 	open                   bool // without our credential
 	body                   any  // nil: none

@@ -2,7 +2,16 @@
 // finds a transmitter, manages streams there (SSF 1.0 §7, §8.1) and polls for SETs (RFC 8936), of which
 // Handler.Take judges each as it would a pushed one.
 //
-// A TokenSource gets the access tokens that a Client shows, by OAuth client credentials in each usual way.
+// Credentials: TokenSource gets access tokens by OAuth client credentials in each usual way, RefreshSource by a person's
+// consent, SignedJWT makes its own, Bearer and Fixed show what they are given.
+//
+// A Poller runs poll delivery for one stream: long polls, acknowledged after Keep. A Mux is the whole receiving end of an
+// application: a function for each event type, called for what its Inbox keeps, whose answer becomes the receipt where the
+// signal was an order (package receipt). MemoryInbox forgets, SQLInbox does not.
+//
+//	push ─► Mux.ServeHTTP ─┐
+//	                       ├─ Handler ─► Inbox.Keep ─► 202, ack      Mux.Run ─► function ─► receipt.Line ─► Receipts
+//	poll ─► Poller ─► Take ┘
 //
 // What a Handler does with a request, in this order: method, caller's credential, encoding and media
 // type, size, then signature and claims of the token (package set), its one event (package event) and

@@ -184,7 +184,7 @@ func (m *Mux) withdraw(ctx context.Context, s *Other, payload json.RawMessage) (
 	if err != nil || !waits && !now.Before(s.Received.Add(orderMayCome)) {
 		return time.Time{}, err
 	}
-	return now.Add(muxLook), nil // an order that was overtaken may be on its way
+	return now.Add(5 * time.Second), nil // an order that was overtaken may be on its way
 }
 
 // withdrawn says when an order was taken back, 0: it was not.

@@ -76,6 +76,16 @@ type Poller struct {
 	fails int // failures in a row
 }
 
+// NewPoller makes a Poller for a stream as its create answer has it: with the address, and with the credential for polls if
+// the answer names one. Keep both with the stream, by Remember: later answers may lack them.
+func NewPoller(c *Client, cfg *stream.Configuration, h *Handler) (*Poller, error) {
+	d := cfg.Delivery
+	if d == nil || Method(d.Method) != stream.PollMethod || d.EndpointURL == "" {
+		return nil, fmt.Errorf("%w: poll: the stream has no address to poll at", ErrUnsupported)
+	}
+	return &Poller{Client: c, URL: d.EndpointURL, Authorization: d.AuthorizationHeader, Handler: h}, nil
+}
+
 // ErrPolling says that this Poller polls already.
 var ErrPolling = errors.New("receiver: polled already")
 
