@@ -86,6 +86,7 @@ func (s *Server) build() {
 		Tried:   s.metrics.Attempt,
 		Poke:    func() { s.belt.Poke() },
 	})
+	s.pollers = newPollers(s)
 	s.refusals = ingest.NewRefusals(s.store, s.now, s.log)
 	s.door = ingest.New(ingest.Config{Verified: s.enroller.Verified, Updated: s.enroller.Updated,
 		Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal, Refusals: s.refusals,

@@ -73,7 +73,7 @@ func (s *Server) correlate(ctx context.Context, v *view, sig *hub.Signal) (*corr
 	if src := v.sources[sig.Source]; src != nil {
 		spec = src.spec
 	}
-	who, err := correlate.Correlate(ctx, s.store, correlate.Input{Signal: sig, Source: spec, LooksUp: v.looksUp})
+	who, err := correlate.Correlate(ctx, v.people, correlate.Input{Signal: sig, Source: spec, LooksUp: v.looksUp})
 	return who, spec, err
 }
 

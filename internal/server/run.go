@@ -59,6 +59,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.opening.Unlock()
 	spawn("the flow", s.belt.Run)
 	spawn("the refusals", s.refusals.Run)
+	spawn("the polls", s.pollers.Run)
 	spawn("the look-out", s.lookOut)
 	spawn("the watch", s.watch)
 	spawn("the count", s.count)

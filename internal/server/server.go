@@ -78,12 +78,14 @@ type Server struct {
 	packs    *connector.Packs
 	client   *http.Client
 	push     http.RoundTripper // of deliveries
+	poll     *http.Client      // of polls, which the other side may hold
 	probe    *http.Client      // of the doctor, to our own public address
 	runner   *connector.Runner
 
 	belt     *flow.Belt
 	door     *ingest.Door
 	refusals *ingest.Refusals
+	pollers  *pollers
 	worker   *act.Worker
 	office   *emit.Office
 	enroller *enroll.Enroller
@@ -205,6 +207,9 @@ func (s *Server) outgoing() (*http.Client, http.RoundTripper, error) {
 	cfg := egress.Config{Allow: config.Prefixes(s.cfg.Egress.Allow), RootCAs: roots, Dev: s.dev}
 	s.probe = &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.ownRoots(roots), MinVersion: tls.VersionTLS12}}}
+	patient := cfg
+	patient.ResponseTimeout, patient.Timeout = pollHold, pollHold
+	s.poll = egress.Client(patient)
 	return egress.Client(cfg), egress.Push(cfg), nil
 }
 

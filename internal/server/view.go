@@ -30,6 +30,7 @@ type view struct {
 	clients    map[string]*hub.Client
 	streams    map[string]*hub.Stream
 	namer      *naming.Namer
+	people     *people
 }
 
 // source is one source with what we know of our stream there.
@@ -78,6 +79,7 @@ func (t *tenant) reload(ctx context.Context) error {
 		v.receive[src.state.ReceiveID] = src.in
 	}
 	t.view.Store(v)
+	s.pollers.look()
 	if err := t.settle(ctx, v); err != nil {
 		t.unsettled = true
 		s.log.WarnContext(ctx, "the streams could not be set up; it is tried again", "tenant", t.name, "err", err)
@@ -89,7 +91,7 @@ func (t *tenant) reload(ctx context.Context) error {
 func (t *tenant) compile(ctx context.Context) (*view, error) {
 	s := t.s
 	v := &view{sources: map[string]*source{}, receive: map[string]*ingest.Source{}, apps: map[string]*connector.App{}, broken: map[string]string{},
-		clients: map[string]*hub.Client{}, streams: map[string]*hub.Stream{}}
+		clients: map[string]*hub.Client{}, streams: map[string]*hub.Stream{}, people: newPeople(s.store, t.name)}
 	var err error
 	if v.generation, err = s.store.Generation(ctx, t.name); err != nil {
 		return nil, err

@@ -33,6 +33,10 @@ func mask(text, secret string) string {
 	return plain(text)
 }
 
+// Plain makes a text of the other side one that may be shown: of one line, short, without what a terminal acts on, and
+// without tokens, credentials and people.
+func Plain(text string) string { return cut(mask(text, ""), refusalReason) }
+
 // plain makes a text of one line without control characters and without those that turn its direction.
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {

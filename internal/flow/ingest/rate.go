@@ -7,7 +7,10 @@ import (
 	"time"
 )
 
-var errTooFast = errors.New("more tokens than the rate of the source allows")
+var (
+	errTooFast   = errors.New("more tokens than the rate of the source allows")
+	errNotPolled = errors.New("ingest: the source is not polled")
+)
 
 // rate is a bucket of tokens for one source: n are let through at once, and n more with each span. A nil rate lets all
 // through. Each node has its own.
@@ -44,6 +47,9 @@ func (r *rate) take(now time.Time) (wait time.Duration, ok bool) {
 
 // wait lets one through when its turn has come.
 func (r *rate) wait(ctx context.Context, now func() time.Time) error {
+	if r == nil {
+		return nil
+	}
 	for {
 		d, ok := r.take(now())
 		if ok {

@@ -50,9 +50,6 @@ type Source struct {
 	rate    *rate
 }
 
-// Handler judges the source's tokens, for who polls them. It is nil before Prepare.
-func (s *Source) Handler() *receiver.Handler { return s.handler }
-
 // Agreement is what a stream negotiated about receipts. It is written into each order when it is kept, so
 // that the answer does not depend on later changes.
 type Agreement struct {
@@ -79,14 +76,7 @@ func (d *Door) Prepare(s *Source) *Source {
 		policy.SkipAudience = true
 	}
 	s.handler = &receiver.Handler{
-		Policy: func(ctx context.Context) (*set.Policy, error) {
-			if s.Door == Poll { // who polls decides how fast; what waits there is lost to nobody
-				if err := s.rate.wait(ctx, d.Now); err != nil {
-					return nil, err
-				}
-			}
-			return policy, nil
-		},
+		Policy:        func(ctx context.Context) (*set.Policy, error) { return policy, nil },
 		Keep:          func(ctx context.Context, v *receiver.Delivery) error { return d.keep(ctx, s, v) },
 		Authorization: s.Authorization,
 		Registry:      d.Registry,
@@ -123,8 +113,15 @@ func (d *Door) Receive(w http.ResponseWriter, r *http.Request, id string) {
 	s.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
 }
 
-// Take does with one polled token what Receive does with a pushed one; see receiver.Handler.Take.
+// Take does with one polled token what Receive does with a pushed one; see receiver.Handler.Take. Beyond the source's rate
+// it waits: who polls decides how fast.
 func (d *Door) Take(ctx context.Context, s *Source, compact string) error {
+	if s.handler == nil || s.Door != Poll {
+		return errNotPolled
+	}
+	if err := s.rate.wait(ctx, d.Now); err != nil {
+		return err
+	}
 	return s.handler.Take(context.WithValue(ctx, noteKey{}, &note{got: []byte(compact)}), compact)
 }
 
