@@ -16,8 +16,6 @@ type Quirks struct {
 	ComplexWithoutFormat bool // Q-31
 	OldSubjectTypes      bool // Q-32
 	WildcardSession      bool // Q-34
-	Milliseconds         bool // Q-35
-	PlainReasons         bool // Q-36
 	OtherWords           bool // Q-37
 	TXNInEvent           bool // Q-39
 	Expiry               bool // Q-41/exp
@@ -40,8 +38,11 @@ type Quirk struct {
 	Accepts string // what is let pass, and how it is read
 	Change  string // what makes it unnecessary
 	Side    string // theirs or ours: who would change it
-	on      func(*Quirks) *bool
+	on      func(*Quirks) *bool // nil: it has no switch and is let pass always, as the specifications advise
 }
+
+// Always reports that the quirk is let pass without a switch. Its use is noticed all the same.
+func (k Quirk) Always() bool { return k.on == nil }
 
 // QuirkTable are all switches. Its ids are those of the partner profiles; an id with a slash is one of several switches of a quirk.
 var QuirkTable = []Quirk{
@@ -62,9 +63,9 @@ var QuirkTable = []Quirk{
 	{"Q-34", "session id ALL", "the session id ALL means all sessions of the person, never one session", "leave the session out when all are meant", "theirs",
 		func(q *Quirks) *bool { return &q.WildcardSession }},
 	{"Q-35", "times in milliseconds", "a time above 10^11 is read as milliseconds", "send times in seconds", "theirs",
-		func(q *Quirks) *bool { return &q.Milliseconds }},
-	{"Q-36", "reasons as text", "reason_admin and reason_user may be text in place of an object of languages; it is read as English", `send {"en": "…"}`, "theirs",
-		func(q *Quirks) *bool { return &q.PlainReasons }},
+		nil},
+	{"Q-36", "reasons as text", "reason_admin and reason_user may be text in place of an object of languages; it is read as text of an unknown language", `send {"en": "…"}`, "theirs",
+		nil},
 	{"Q-37", "other words and cases", "levels in lower case and non-compliant are read as CAEP's words", "send LOW, MEDIUM, HIGH, compliant, not-compliant", "theirs",
 		func(q *Quirks) *bool { return &q.OtherWords }},
 	{"Q-39", "txn inside the event", "txn of the event is taken where the token has none", "send txn at the top of the token", "theirs",
@@ -105,21 +106,23 @@ func (q *Quirks) Set(id string) error {
 		}
 		return fmt.Errorf("%w %.40q: there are %s", ErrQuirk, id, strings.Join(ids, ", "))
 	}
-	*k.on(q) = true
+	if k.on != nil {
+		*k.on(q) = true
+	}
 	return nil
 }
 
 // Has reports whether the switch of an id is on.
 func (q *Quirks) Has(id string) bool {
 	k, ok := LookupQuirk(id)
-	return ok && *k.on(q)
+	return ok && (k.on == nil || *k.on(q))
 }
 
 // IDs are the switches that are on, in the order of QuirkTable.
 func (q *Quirks) IDs() []string {
 	var ids []string
 	for _, k := range QuirkTable {
-		if *k.on(q) {
+		if k.on != nil && *k.on(q) {
 			ids = append(ids, k.ID)
 		}
 	}
@@ -129,7 +132,7 @@ func (q *Quirks) IDs() []string {
 // everything is all that could be let pass about tokens; what a refused one lacks is found with it.
 func everything() (q Quirks) {
 	for _, k := range QuirkTable {
-		*k.on(&q) = true
+		_ = q.Set(k.ID) // it is in the table
 	}
 	return q
 }
