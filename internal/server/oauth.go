@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"countersign/internal/hub"
+	"countersign/internal/web/api"
 	"countersign/internal/web/oauth"
 	"countersign/internal/web/ssf"
 )
@@ -13,6 +14,10 @@ func (s *Server) authorization() *oauth.Server {
 	return oauth.New(oauth.Config{Issuer: s.issuerOf, Store: s.store, HTTP: s.client, Address: ssf.Address(s.proxies()), Now: s.now, Log: s.log,
 		Tenant: func(name string) bool { return s.of(name) != nil },
 		Client: s.oauthClient,
+		Decoy: func(ctx context.Context, tenant string) error {
+			_, err := s.reveal(ctx, tenant, &hub.Secret{Stored: "no-client-of-this-name"})
+			return err
+		},
 		External: func(tenant string) *oauth.External {
 			if t := s.of(tenant); t != nil {
 				return t.external.Load()
@@ -34,11 +39,31 @@ func (s *Server) oauthClient(ctx context.Context, tenant, name string) (*oauth.C
 	}
 	c := &oauth.Client{Spec: spec}
 	if spec.Secret != nil {
-		if c.Secret, err = s.secret(ctx, tenant, spec.Secret); err != nil && hub.CodeOf(err) != hub.NotFound {
-			return nil, err // a secret that is not there lets nobody in
-		}
+		c.Reveal = func(ctx context.Context) (string, error) { return s.reveal(ctx, tenant, spec.Secret) }
 	}
 	return c, nil
+}
+
+// reveal gives a client's secret; one that is not there lets nobody in.
+func (s *Server) reveal(ctx context.Context, tenant string, ref *hub.Secret) (string, error) {
+	value, err := s.secret(ctx, tenant, ref)
+	if hub.CodeOf(err) == hub.NotFound {
+		return "", nil
+	}
+	return value, err
+}
+
+// apiCaller is the client behind an access token of our own, as the admin API sees it: within the client's scopes, at the
+// client's tenant, and never the operator.
+func (s *Server) apiCaller(ctx context.Context, token string) (*api.Caller, error) {
+	tenant, g, err := s.oauth.Access(ctx, token)
+	if hub.CodeOf(err) == hub.Unauthenticated {
+		return nil, hub.Errorf(hub.Unauthenticated, "the token is not valid").WithHint("get a new one at the token endpoint, " + s.issuerOf(api.DefaultTenant) + "/oauth/token")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &api.Caller{Name: g.Client.Name, TokenID: g.ID, Tenant: tenant, Client: g.Client.Name, Spec: g.Client, Scopes: g.Scopes, Expires: g.Expires}, nil
 }
 
 // outsider tells a tenant of the further issuer that its resource names. Its secret is one of the tenant default, where

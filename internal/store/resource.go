@@ -125,6 +125,10 @@ func (s *Store) deleteResource(t *tx, tenant string, r *hub.Resource, now hub.Mi
 		return forgetIdentity(t, tenant, r.Name)
 	case hub.KindClient:
 		return s.dropClient(t, tenant, r.Name, now)
+	case hub.KindTenant:
+		if r.Name != tenant { // the tenant in which they are kept stays, and loses only what its document said
+			return dropTenant(t, r.Name, now)
+		}
 	}
 	return nil
 }

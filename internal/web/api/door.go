@@ -17,6 +17,7 @@ import (
 // Config is what the door needs. All members are wanted unless their comment says otherwise.
 type Config struct {
 	Store    Store
+	People   People
 	Signals  Submitter
 	Secrets  Secrets
 	Keys     Keys
@@ -25,6 +26,13 @@ type Config struct {
 	Streams func(tenant string) Streams
 	// Outbox gives the same tenant's store of deliveries. It is there where Streams is.
 	Outbox func(tenant string) Outbox
+	// Access checks an access token that is none of Mint's: one that our own authorization server gave out. Its error is
+	// hub.Unauthenticated where the token is not valid. It is asked each time, so that what is revoked opens nothing. Nil: there
+	// are no such tokens.
+	Access func(ctx context.Context, token string) (*Caller, error)
+	// Accounts reads one page of an app's own list of accounts, from 1; next is what the page before gave, and empty after the
+	// last. Its errors are hub.Errors. Nil: there are no lists.
+	Accounts func(ctx context.Context, tenant, app, next string, number int) (accounts []AppAccount, after string, err error)
 	// KeyRing changes signing keys. Nil: they cannot be changed over this door.
 	KeyRing KeyRing
 	// Tenants are told of by their resources; Issuer gives the iss of a tenant's tokens. Nil: not shown.
@@ -74,6 +82,8 @@ type Store interface {
 	ListResources(ctx context.Context, tenant string, kind hub.Kind, p hub.Page) (hub.Listed[hub.Resource], error)
 	Resource(ctx context.Context, tenant string, kind hub.Kind, name string) (*hub.Resource, error)
 	RequeueUnresolved(ctx context.Context, tenant string) (int, error)
+	Requeue(ctx context.Context, tenant, id string) error
+	UnresolvedSummary(ctx context.Context, tenant string) (*store.Unresolved, error)
 
 	ListSecrets(ctx context.Context, tenant string) ([]store.SecretInfo, error)
 	PutToken(ctx context.Context, t store.Token) error

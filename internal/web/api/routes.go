@@ -37,6 +37,10 @@ var routes = []route{
 	{"GET", "/identities", ScopeResourcesRead, false, list(hub.KindIdentity)},
 	{"GET", "/identities/{name}", ScopeResourcesRead, false, show(hub.KindIdentity)},
 	{"DELETE", "/identities/{name}", ScopeResourcesWrite, false, remove(hub.KindIdentity)},
+	{"POST", "/identities/import", ScopeResourcesWrite, false, (*Door).importIdentities},
+	{"GET", "/accounts", ScopeResourcesRead, false, (*Door).listAccounts},
+	{"GET", "/accounts/{at}/{id}", ScopeResourcesRead, false, (*Door).showAccount},
+	{"POST", "/accounts/import", ScopeResourcesWrite, false, (*Door).importAccounts},
 	{"GET", "/policies", ScopeResourcesRead, false, list(hub.KindPolicy)},
 	{"GET", "/policies/{name}", ScopeResourcesRead, false, show(hub.KindPolicy)},
 	{"DELETE", "/policies/{name}", ScopeResourcesWrite, false, remove(hub.KindPolicy)},
@@ -46,6 +50,8 @@ var routes = []route{
 
 	{"POST", "/signals", ScopeSignalsWrite, false, (*Door).postSignal},
 	{"GET", "/signals", ScopeSignalsRead, false, (*Door).listSignals},
+	{"GET", "/signals/unresolved", ScopeSignalsRead, false, (*Door).unresolvedSignals},
+	{"POST", "/signals/redrive", ScopeResourcesWrite, false, (*Door).redriveSignals},
 	{"GET", "/signals/{id}", ScopeSignalsRead, false, (*Door).showSignal},
 	{"GET", "/actions", ScopeSignalsRead, false, (*Door).listActions},
 	{"GET", "/actions/{id}", ScopeSignalsRead, false, (*Door).showAction},
@@ -147,6 +153,9 @@ func (d *Door) caller(r *http.Request) (*Caller, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if d.c.Access != nil && !strings.HasPrefix(token, TokenPrefix) {
+		return d.c.Access(r.Context(), token)
 	}
 	return d.callers.find(r.Context(), d.c.Store, token, d.c.Now())
 }

@@ -51,7 +51,8 @@ func TestOAuth(t *testing.T) {
 func oauthDoors(t *testing.T, database string, http2 bool) {
 	h := build(t, database, http2, func(h *house) (out []any) {
 		type m = map[string]any
-		out = append(out, m{"kind": "tenant", "name": "blue"})
+		out = append(out, m{"kind": "tenant", "name": "blue"},
+			m{"kind": "client", "name": "writer", "auth": "client_secret_post", "client_secret": m{"stored": "post"}, "scopes": []string{"signals.read", "signals.write"}})
 		keys := json.RawMessage(set.MarshalJWKS([]set.Key{h.keys.byAlg["RS256"].Public()}))
 		for i := range oauthClients {
 			scopes := []string{"ssf.read", "ssf.manage"}

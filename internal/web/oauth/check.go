@@ -27,6 +27,7 @@ func invalid(why string) error {
 const (
 	presharedPrefix = "cs_" // what internal/web/api.Mint makes
 	minToken        = 20
+	maxAccess       = 200 // an access token of ours has 47 octets
 )
 
 // Resolve is Check for callers that need no more than the client's name and what the token may do.
@@ -78,6 +79,23 @@ func (s *Server) Check(ctx context.Context, tenant, token string) (*Grant, error
 		}
 	}
 	return g, nil
+}
+
+// Access says whose an access token of our own is, at which tenant, and what it may do. Its errors are those of Check; a token
+// of any other kind is hub.Unauthenticated.
+func (s *Server) Access(ctx context.Context, token string) (tenant string, g *Grant, err error) {
+	if !strings.HasPrefix(token, Prefix) || len(token) < minToken || len(token) > maxAccess {
+		return "", nil, invalid("it is none of this server")
+	}
+	f, err := s.remembered(ctx, token, s.access)
+	if err != nil {
+		return "", nil, err
+	}
+	if f.tenant != DefaultTenant && !s.cfg.Tenant(f.tenant) {
+		return "", nil, invalid("its tenant is no more")
+	}
+	g, err = s.Check(ctx, f.tenant, token)
+	return f.tenant, g, err
 }
 
 // finding is what is known of a token, before the client is looked at.

@@ -151,6 +151,10 @@ func (s *Server) authenticate(ctx context.Context, tenant string, cred *shown) (
 			if want, err = c.secret(ctx); err != nil {
 				return nil, err
 			}
+		} else if s.cfg.Decoy != nil {
+			if err := s.cfg.Decoy(ctx, tenant); err != nil {
+				return nil, err
+			}
 		}
 		same := sameSecret(want, cred.secrets)
 		switch {

@@ -56,6 +56,9 @@ type Config struct {
 	// External gives a tenant's further issuer of access tokens; nil: it has none. A nil External: none has.
 	External func(tenant string) *External
 	Store    Store
+	// Decoy takes as long as Client.Reveal does, and is called where there is nothing to reveal, so that the time of an answer
+	// does not say which clients there are. Nil: revealing costs nothing. Its error is one of Reveal's.
+	Decoy func(ctx context.Context, tenant string) error
 	// HTTP carries calls to a client's jwks_uri and to external issuers. It must guard against inner addresses and
 	// follow no redirects: internal/egress.Client.
 	HTTP *http.Client
