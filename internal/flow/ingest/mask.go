@@ -13,7 +13,7 @@ import (
 var (
 	tokenLike   = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,2}`)
 	schemeLike  = regexp.MustCompile(`(?i)\b(bearer|basic|dpop)\s+[^\s",;]+`)
-	addressLike = regexp.MustCompile(`[^\s"'<>(),:;@]+@([A-Za-z0-9-]+\.)+[A-Za-z0-9-]+`)
+	addressLike = regexp.MustCompile(`[^\s"'<>(),:;@]+@((?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+)`)
 	phoneLike   = regexp.MustCompile(`\+[0-9]{7,15}\b`)
 )
 

@@ -2,9 +2,11 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"countersign/internal/hub"
@@ -154,6 +156,10 @@ func (d *Door) report(ctx context.Context, s *Source, status int, code string, r
 		text = mask(reason.Error(), s.Authorization)
 	}
 	r := hub.Refusal{Source: s.Name, Door: s.Door, Status: status, Err: code, Reason: text}
+	quirk, relaxed := errors.AsType[*receiver.QuirkError](reason)
+	if relaxed {
+		r.Quirk = strings.Join(quirk.IDs, ", ")
+	}
 	first := d.Refusals.Add(s.Tenant, r, func(r *hub.Refusal) {
 		if n, ok := ctx.Value(noteKey{}).(*note); ok {
 			r.Size, r.JTI = len(n.got), jtiOf(string(n.got))
@@ -161,8 +167,22 @@ func (d *Door) report(ctx context.Context, s *Source, status int, code string, r
 		if d.Cure != nil {
 			r.Cure, r.Side = d.Cure(s.Profile, code, reason)
 		}
+		if relaxed && r.Cure == "" {
+			r.Cure, r.Side = relax(quirk.IDs)
+		}
 	})
 	if first {
 		d.Log.InfoContext(ctx, "a token was refused", "tenant", s.Tenant, "source", s.Name, "door", s.Door, "status", status, "err", code)
 	}
+}
+
+// relax says what would make a token acceptable that quirks would let pass: theirs to change, or ours to allow.
+func relax(ids []string) (cure, side string) {
+	var change []string
+	for _, id := range ids {
+		if k, ok := receiver.LookupQuirk(id); ok {
+			change, side = append(change, k.Change), k.Side
+		}
+	}
+	return strings.Join(change, "; ") + "; or allow it here with relax: [" + strings.Join(ids, ", ") + "]", side
 }
