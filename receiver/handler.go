@@ -1,15 +1,18 @@
 package receiver
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +75,10 @@ type Delivery struct {
 	Type        event.Type         // only the URI is set for a type that the registry does not know
 	Payload     event.Payload      // valid for its type; an *event.Raw for an unknown one
 	Subject     subject.Identifier // whom it is about; zero when the policy allows a token without subject
+	SubID       json.RawMessage    // Subject as JSON, in today's form; nil where there is none
+	TXN         string             // of the token, or of the event where that quirk is let pass; empty: none
 	StreamEvent bool               // about the stream and not about a person
+	Quirks      []string           // ids of the quirks that this SET needed; see QuirkTable
 }
 
 // Handler takes SETs by push at one address. Policy and Keep are required. It may serve many requests
@@ -110,6 +116,10 @@ type Handler struct {
 	// Report is told of every answer that is not 202, for logs and counters: the status, the code sent
 	// and the reason, which may quote the request. Nil: nobody is told.
 	Report func(ctx context.Context, status int, code string, reason error)
+
+	// Quirks are the departures from the specifications that are let pass. Event and Subject of a Delivery are in the standard form
+	// all the same. A refusal that more of them would have let pass is told to Report as a *QuirkError.
+	Quirks Quirks
 
 	// MaxBytes is the longest body. 0: DefaultMaxBytes.
 	MaxBytes int64
@@ -173,18 +183,68 @@ func (h *Handler) judge(ctx context.Context, compact string) *answer {
 	if policy == nil {
 		return unavailable(errors.New("receiver: Policy gave none"))
 	}
-	token, err := set.Verify(ctx, compact, policy)
-	if err != nil {
-		return judged(err)
-	}
-	d, a := h.read(token)
+	d, a := h.examine(ctx, compact, policy, &h.Quirks)
 	if a != nil {
-		return a
+		return h.diagnose(ctx, compact, policy, a)
 	}
 	if a := h.verification(ctx, d); a != nil {
 		return a
 	}
 	return kept(h.Keep(ctx, d))
+}
+
+// examine verifies a SET and reads it.
+func (h *Handler) examine(ctx context.Context, compact string, policy *set.Policy, q *Quirks) (*Delivery, *answer) {
+	p := *policy
+	p.AllowNoSubject = p.AllowNoSubject || q.NestedSubject || q.TopLevelSubject
+	p.AllowSubExp = p.AllowSubExp || q.Expiry || q.TopLevelSubject
+	p.AllowNoType = p.AllowNoType || q.NoType
+	p.AllowNoAud = p.AllowNoAud || q.NoAudience
+	token, err := set.Verify(ctx, compact, &p)
+	if err != nil {
+		return nil, judged(err)
+	}
+	n := &normal{q: q}
+	claims := token.Claims()
+	switch { // a switch opens one door only
+	case policy.AllowSubExp:
+	case claims.Member("exp") != nil && !n.let("Q-41/exp"):
+		return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, "exp in a SET", nil)
+	case claims.Member("sub") != nil && !n.let("Q-30/sub"):
+		return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, "sub in a SET", nil)
+	}
+	if token.Header().Type == "" && !policy.AllowNoType {
+		n.let("Q-41/typ")
+	}
+	if claims.Audience == nil && !policy.AllowNoAud && !policy.SkipAudience {
+		n.let("Q-41/aud")
+	}
+	return h.read(token, policy, n)
+}
+
+// diagnose finds out whether quirks would have let a refused SET pass. What is wrong with its signature, key or issuer is
+// nobody's quirk.
+func (h *Handler) diagnose(ctx context.Context, compact string, policy *set.Policy, a *answer) *answer {
+	if a.status != http.StatusBadRequest || a.wire.Err == stream.InvalidKey || a.wire.Err == stream.InvalidIssuer {
+		return a
+	}
+	all := everything()
+	d, still := h.examine(ctx, compact, policy, &all)
+	if still != nil {
+		return a
+	}
+	var needed []string
+	for _, id := range slices.DeleteFunc(d.Quirks, h.Quirks.Has) {
+		without := all
+		without.clear(id)
+		if _, missing := h.examine(ctx, compact, policy, &without); missing != nil {
+			needed = append(needed, id)
+		}
+	}
+	if len(needed) > 0 {
+		a.reason = &QuirkError{IDs: needed, Err: a.reason}
+	}
+	return a
 }
 
 // authorized wants exactly one field with exactly this value, in a time that does not tell how much
@@ -208,8 +268,19 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) (string, *answer)
 	if len(fields) != 1 {
 		fields = []string{""}
 	}
-	if media, _, err := mime.ParseMediaType(fields[0]); !strings.EqualFold(media, MediaType) || (err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter)) {
-		return "", refuse(http.StatusUnsupportedMediaType, stream.InvalidRequest, "the Content-Type must be "+MediaType, nil)
+	media, _, err := mime.ParseMediaType(fields[0])
+	switch {
+	case err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter):
+		media = ""
+	case strings.EqualFold(media, "application/jwt") && h.Quirks.PlainJWT:
+		media = MediaType
+	}
+	if !strings.EqualFold(media, MediaType) {
+		a := refuse(http.StatusUnsupportedMediaType, stream.InvalidRequest, "the Content-Type must be "+MediaType, nil)
+		if strings.EqualFold(media, "application/jwt") {
+			a.reason = &QuirkError{IDs: []string{"Q-53"}, Err: a.reason}
+		}
+		return "", a
 	}
 	limit := h.MaxBytes
 	if limit <= 0 {
@@ -236,36 +307,63 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) (string, *answer)
 }
 
 // read takes the one event and the subject out of a verified token.
-func (h *Handler) read(token *set.Token) (*Delivery, *answer) {
+func (h *Handler) read(token *set.Token, policy *set.Policy, n *normal) (*Delivery, *answer) {
 	claims := token.Claims()
 	if len(claims.Events) != 1 {
 		return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, "the token must have exactly one event", nil)
 	}
-	d := &Delivery{Token: token, Event: claims.Events[0]}
+	d := &Delivery{Token: token, Event: claims.Events[0], TXN: claims.TXN}
+	known := false
 	d.Type = event.Type{URI: d.Event.Type, Open: true}
 	if t, ok := h.Registry.Lookup(d.Event.Type); ok {
-		d.Type, d.StreamEvent = t, t.StreamLevel
+		d.Type, d.StreamEvent, known = t, t.StreamLevel, true
 	}
-	if len(claims.SubID) > 0 {
+	raw, payload, differ := n.subjectOf(&claims, d.Event.Payload, known)
+	if differ {
+		return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, "the subject of the event is another one than the sub_id of the token", nil)
+	}
+	if len(raw) == 0 && !policy.AllowNoSubject && !d.StreamEvent {
+		return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, "the token has no sub_id", nil)
+	}
+	txn := ""
+	d.Event.Payload, txn = n.payload(d.Type.Name, payload)
+	d.TXN = cmp.Or(d.TXN, txn)
+	if len(raw) > 0 {
 		var err error
-		if d.Subject, err = subject.Parse(claims.SubID); err != nil {
+		if d.Subject, err = subject.Parse(raw); err != nil {
 			return nil, judged(err)
 		}
+		d.SubID = raw
 	}
-	// SSF 1.0 §8.1.4.1, §8.1.5: the subject of a stream event is the stream, as an opaque identifier.
 	if d.StreamEvent {
-		if len(claims.SubID) == 0 || d.Subject.Format() != "opaque" {
-			return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, "the sub_id of a stream event must be opaque and hold the stream id", nil)
-		}
-		if h.StreamID != "" && d.Subject.Get("id") != h.StreamID {
-			return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, "the sub_id of the event is not the id of this stream", nil)
+		if a := h.streamEvent(d, n); a != nil {
+			return nil, a
 		}
 	}
 	var err error
 	if d.Payload, err = h.Registry.Decode(d.Event.Type, d.Event.Payload); err != nil {
 		return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, detail(err), err)
 	}
+	d.Quirks = n.used
 	return d, nil
+}
+
+// streamEvent wants the stream as subject, as an opaque identifier (SSF 1.0 §8.1.4.1, §8.1.5). The older drafts put it
+// into the user of a nested subject, or leave it out.
+func (h *Handler) streamEvent(d *Delivery, n *normal) *answer {
+	id := d.Subject
+	if user, ok := id.Part(subject.PartUser); ok && id.Format() == subject.FormatComplex && slices.Contains(n.used, "Q-30") {
+		id = user
+	}
+	switch {
+	case len(d.SubID) == 0 && n.let("Q-30"):
+		return nil
+	case len(d.SubID) == 0 || id.Format() != subject.FormatOpaque:
+		return refuse(http.StatusBadRequest, stream.InvalidRequest, "the sub_id of a stream event must be opaque and hold the stream id", nil)
+	case h.StreamID != "" && id.Get("id") != h.StreamID:
+		return refuse(http.StatusBadRequest, stream.InvalidRequest, "the sub_id of the event is not the id of this stream", nil)
+	}
+	return nil
 }
 
 // detail is the text of a payload error without the package's own words in front; it names the type

@@ -35,9 +35,9 @@ type Quirks struct {
 type Quirk struct {
 	ID      string
 	Title   string
-	Accepts string // what is let pass, and how it is read
-	Change  string // what makes it unnecessary
-	Side    string // theirs or ours: who would change it
+	Accepts string              // what is let pass, and how it is read
+	Change  string              // what makes it unnecessary
+	Side    string              // theirs or ours: who would change it
 	on      func(*Quirks) *bool // nil: it has no switch and is let pass always, as the specifications advise
 }
 
@@ -116,6 +116,12 @@ func (q *Quirks) Set(id string) error {
 func (q *Quirks) Has(id string) bool {
 	k, ok := LookupQuirk(id)
 	return ok && (k.on == nil || *k.on(q))
+}
+
+func (q *Quirks) clear(id string) {
+	if k, ok := LookupQuirk(id); ok && k.on != nil {
+		*k.on(q) = false
+	}
 }
 
 // IDs are the switches that are on, in the order of QuirkTable.

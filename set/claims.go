@@ -279,20 +279,21 @@ func nonEmpty(raw json.RawMessage) (string, error) {
 	return s, err
 }
 
-// audience reads a string or an array of strings; anything else is no audience (RFC 7519 §4.1.3).
+// audience reads a string or an array of strings; anything else is an empty audience, which fits nobody, and not nil as where
+// there is none (RFC 7519 §4.1.3).
 func audience(raw json.RawMessage) []string {
 	if one, err := strictjson.String(raw); err == nil {
 		return []string{one}
 	}
 	elements, err := strictjson.Elements(raw)
 	if err != nil {
-		return nil
+		return []string{}
 	}
 	all := make([]string, 0, len(elements))
 	for _, e := range elements {
 		one, err := strictjson.String(e)
 		if err != nil {
-			return nil
+			return []string{}
 		}
 		all = append(all, one)
 	}

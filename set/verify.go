@@ -34,6 +34,8 @@ type Policy struct {
 	SkipAudience   bool // take any aud: for evidence whose audience is checked elsewhere
 	AllowNoSubject bool // sub_id may be absent: legacy transmitters, tokens outside streams
 	AllowSubExp    bool // sub and exp may be present, against SSF 1.0 §4.1.2 and §4.1.7; exp is then enforced
+	AllowNoType    bool // typ may be missing; another typ than a SET's is still refused
+	AllowNoAud     bool // aud may be missing; one that is there must fit
 }
 
 // Verify reads a compact token and holds it against the policy. The order of the checks and the error of
@@ -48,8 +50,10 @@ func Verify(ctx context.Context, compact string, p *Policy) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkType(t.header.Type, p.ExactType); err != nil {
-		return nil, err
+	if t.header.Type != "" || !p.AllowNoType {
+		if err := checkType(t.header.Type, p.ExactType); err != nil {
+			return nil, err
+		}
 	}
 	alg, err := p.algorithm(t.header.Algorithm)
 	if err != nil {
@@ -174,7 +178,7 @@ func verifySignature(alg Algorithm, public crypto.PublicKey, input string, signa
 // checkClaims looks at what an authentic token says.
 func (p *Policy) checkClaims(t *parts) error {
 	c := &t.claims
-	if !p.SkipAudience && !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(p.Audience, a) }) {
+	if !p.SkipAudience && (c.Audience != nil || !p.AllowNoAud) && !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(p.Audience, a) }) {
 		return ErrAudience
 	}
 	if t.fault != nil {
