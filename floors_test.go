@@ -54,11 +54,11 @@ var plan = []room{
 	{"ssftest", 5, []string{"github.com/google/go-cmp"}}, // for tests only, as that module is
 
 	{"internal/hub", 6, nil},
+	{"internal/partner", 6, nil},
 	{"internal/resource", 7, nil},
 	{"internal/config", 7, nil},
 	{"internal/connector", 7, nil},
 	{"internal/vault", 7, nil},
-	{"internal/partner", 7, nil},
 	{"internal/store", 7, []string{"modernc.org/sqlite", "github.com/jackc/pgx", "github.com/pressly/goose"}},
 
 	{"internal/sight", 8, nil},
