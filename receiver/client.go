@@ -47,6 +47,8 @@ type Client struct {
 	// Credential shows who we are to the management API and at a poll address; it is not used for metadata. A request
 	// that was answered 401 is made once more, and only once, where Renew has another. Nil: Authorize and Renew.
 	Credential Credential
+	// Quirks are those of the transmitter. The zero value is strict.
+	Quirks Quirks
 	// Authorize is the function of a Credential, where there is no more to it. Nil: none.
 	Authorize func(*http.Request) error
 	// Renew is that of a Credential, beside Authorize. Nil: a 401 is final.
@@ -94,6 +96,9 @@ func difference(got, want string) string {
 func (c *Client) Create(ctx context.Context, md *stream.Metadata, cfg *stream.Configuration) (*stream.Configuration, error) {
 	body := requested(md, cfg)
 	body.StreamID = ""
+	if c.Quirks.AudienceInCreate { // Q-18/create
+		body.Audience = cfg.Audience
+	}
 	return c.configuration(ctx, md, call{operation: "create stream", method: http.MethodPost, body: body})
 }
 
@@ -224,7 +229,7 @@ func (c *Client) SetStatus(ctx context.Context, md *stream.Metadata, want stream
 	if err := want.Validate(); err != nil {
 		return nil, err
 	}
-	return c.status(ctx, call{operation: "set status", method: http.MethodPost, url: md.StatusEndpoint, body: want})
+	return c.status(ctx, call{operation: "set status", method: http.MethodPost, url: md.StatusEndpoint, bodyID: want.StreamID, body: want})
 }
 
 // Verify asks for a verification event with state, which may be empty (SSF 1.0 §8.1.4.2). The event
@@ -236,7 +241,7 @@ func (c *Client) Verify(ctx context.Context, md *stream.Metadata, id, state stri
 	}
 	return c.call(ctx, call{
 		operation: "request verification", method: http.MethodPost, url: md.VerificationEndpoint,
-		body: stream.VerifyRequest{StreamID: id, State: state},
+		bodyID: id, body: stream.VerifyRequest{StreamID: id, State: state},
 	})
 }
 
@@ -309,6 +314,7 @@ var errUndecided = fmt.Errorf("%w: accepted and not decided", ErrAnswer)
 type call struct {
 	operation, method, url string
 	id                     string // stream_id for the query
+	bodyID                 string // stream_id of the body, for the query too with Q-14/query
 	needID                 bool
 	open                   bool // without our credential
 	body                   any  // nil: none
@@ -372,11 +378,15 @@ func (c *Client) request(ctx context.Context, call call) (*http.Request, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: endpoint is not a URL", ErrUnsupported, call.operation)
 	}
-	if call.id != "" {
+	id := call.id
+	if id == "" && c.Quirks.IDInQuery {
+		id = call.bodyID
+	}
+	if id != "" {
 		if u.RawQuery != "" {
 			u.RawQuery += "&"
 		}
-		u.RawQuery += "stream_id=" + url.QueryEscape(call.id)
+		u.RawQuery += "stream_id=" + url.QueryEscape(id)
 	}
 	var body io.Reader
 	if call.body != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // DiscoverAny reads the metadata of issuer and says at which address it was. With a metadataURL only that is asked. Without,
-// the address of SSF 1.0 is asked, and with fallbacks, where that is not there (404, or no metadata), the others in use: the
+// the address of SSF 1.0 is asked, and with fallbacks or Quirks.OtherMetadataPlaces, where that is not there (404, or no metadata), the others in use: the
 // path appended to the issuer, then those of the drafts, sse-configuration and risc-configuration, inserted and appended
 // (RX-7, RX-8, Q-01). Whatever is found must name issuer byte for byte: another name ends the search at once.
 func (c *Client) DiscoverAny(ctx context.Context, issuer, metadataURL string, fallbacks bool) (md *stream.Metadata, usedURL string, err error) {
@@ -25,7 +25,7 @@ func (c *Client) DiscoverAny(ctx context.Context, issuer, metadataURL string, fa
 		return nil, "", err
 	}
 	md, err = c.Discover(ctx, issuer, first)
-	if err == nil || !fallbacks || !absent(err) {
+	if err == nil || !fallbacks && !c.Quirks.OtherMetadataPlaces || !absent(err) {
 		return md, first, err
 	}
 	failed := err

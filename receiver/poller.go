@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,7 +30,6 @@ const (
 	pollIdle    = time.Minute     // last pause between empty answers
 	quick       = time.Second     // an empty answer that came sooner was not held (RX-95)
 	flushFor    = 5 * time.Second // how long the last acknowledgement may take at shutdown
-	strayName   = 1 << 10         // longest name under which a SET is answered for
 )
 
 // Poller fetches the SETs of one stream with poll delivery (RFC 8936). It acknowledges what was kept and nothing else,
@@ -43,8 +43,8 @@ type Poller struct {
 	Client *Client
 	// URL is the delivery.endpoint_url of the stream, used as it is (RX-22).
 	URL string
-	// Authorization is the whole field value for polls where the create answer named one of its own, in
-	// delivery.authorization_header. Empty: that of Client.
+	// Authorization is the whole field value for polls where they take one of their own (Q-54/token), which the create answer
+	// named in delivery.authorization_header. Empty: the credential of Client.
 	Authorization string
 
 	// Handler judges and keeps what comes, like what is pushed.
@@ -76,14 +76,18 @@ type Poller struct {
 	fails int // failures in a row
 }
 
-// NewPoller makes a Poller for a stream as its create answer has it: with the address, and with the credential for polls if
-// the answer names one. Keep both with the stream, by Remember: later answers may lack them.
+// NewPoller makes a Poller for a stream as its create answer has it: with the address, and by Quirks.PollToken with the
+// credential for polls that the answer names. Keep both with the stream, by Remember: later answers may lack them.
 func NewPoller(c *Client, cfg *stream.Configuration, h *Handler) (*Poller, error) {
 	d := cfg.Delivery
 	if d == nil || Method(d.Method) != stream.PollMethod || d.EndpointURL == "" {
 		return nil, fmt.Errorf("%w: poll: the stream has no address to poll at", ErrUnsupported)
 	}
-	return &Poller{Client: c, URL: d.EndpointURL, Authorization: d.AuthorizationHeader, Handler: h}, nil
+	p := &Poller{Client: c, URL: d.EndpointURL, Handler: h}
+	if c.Quirks.PollToken {
+		p.Authorization = d.AuthorizationHeader
+	}
+	return p, nil
 }
 
 // ErrPolling says that this Poller polls already.
@@ -266,7 +270,7 @@ func (p *Poller) take(ctx context.Context, sets map[string]string, told map[stri
 		switch {
 		case verdicts[i] == nil:
 			p.acks = append(p.acks, jti)
-		case refused && len(jti) <= strayName:
+		case refused:
 			if p.errs == nil {
 				p.errs = map[string]stream.WireError{}
 			}
@@ -281,13 +285,23 @@ func (p *Poller) take(ctx context.Context, sets map[string]string, told map[stri
 }
 
 // one takes a SET under the name by which the answer has it.
-func (p *Poller) one(ctx context.Context, jti, compact string) error {
+func (p *Poller) one(ctx context.Context, jti, compact string) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err // it comes again
 	}
-	// RX-93: what cannot be read is refused below, in words of its own.
-	if u, err := set.Parse(compact); err == nil && u.Claims().ID != jti {
-		return stream.WireError{Err: stream.InvalidRequest, Description: "the jti of the token is not the name under which the answer has it"}
+	defer func() { // a panic is about this SET and no other
+		if r := recover(); r != nil {
+			p.log().LogAttrs(ctx, slog.LevelError, "taking a polled signal panicked", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("receiver: taking a polled signal panicked")
+		}
+	}()
+	// RX-93. What cannot be read is refused below, in words of its own.
+	if u, err := set.Parse(compact); err == nil && u.Fault() == nil && u.Claims().ID != jti {
+		wrong := stream.WireError{Err: stream.InvalidRequest, Description: "the jti of the token is not the name under which the answer has it"}
+		if p.Handler != nil && p.Handler.Report != nil {
+			p.Handler.Report(ctx, http.StatusBadRequest, wrong.Err, wrong)
+		}
+		return wrong
 	}
 	// RX-88: what is being kept is kept to the end, also when we are told to stop.
 	ctx = context.WithoutCancel(ctx)

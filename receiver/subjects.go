@@ -34,7 +34,7 @@ func (c *Client) subject(ctx context.Context, operation, endpoint, id string, su
 		return fmt.Errorf("%w: %s: subject names nobody", stream.ErrInvalid, operation)
 	}
 	// RX-33: any 2xx, whatever the body.
-	return c.call(ctx, call{operation: operation, method: http.MethodPost, url: endpoint,
+	return c.call(ctx, call{operation: operation, method: http.MethodPost, url: endpoint, bodyID: id,
 		body: stream.SubjectRequest{StreamID: id, Subject: raw, Verified: verified}})
 }
 
