@@ -217,6 +217,19 @@ func suiteExpire(t *testing.T, s transmitter.Store) {
 	same(t, len(history(t, s, transmitter.DeliveryFilter{Outcome: transmitter.DeadLettered})), 3)
 	same(t, redrive(t, s, transmitter.DeadFilter{Stream: st.Key, Reason: "expired"}), 2)
 	same(t, getOrder(t, s, st, "o1").State, transmitter.OrderQueued)
+	// From the events on they are too old still; put back at a moment, they are as old as that.
+	expire(eventNo(3).At, 10, 2)
+	again := eventNo(3).At + 1_000_000
+	same(t, redrive(t, s, transmitter.DeadFilter{Stream: st.Key, Reason: "expired", At: again}), 2)
+	expire(eventNo(3).At, 10, 0)
+	expire(again, 10, 1) // the third row, which nobody put back
+	same(t, counts(t, s, st.Key), transmitter.Counts{Waiting: 2, Dead: 1})
+	expire(again+1, 10, 2)
+	same(t, getOrder(t, s, st, "o1").State, transmitter.OrderExpired)
+	// Once more, later than before.
+	same(t, redrive(t, s, transmitter.DeadFilter{Stream: st.Key, Reason: "expired", At: again + 2}), 3)
+	expire(again+2, 10, 0)
+	expire(again+3, 10, 3)
 }
 
 func suiteHistory(t *testing.T, s transmitter.Store) {

@@ -32,6 +32,7 @@ type Memory struct {
 	orders     map[OrderKey]*SentOrder
 	lastOrder  int64
 	bySeq      map[int64]*SentOrder // orders whose rows wait or were set aside
+	again      map[int64]Micros     // by Seq: when rows were redriven, as long as that says something of their age
 	jtis       map[[2]string]string // receipt issuer and jti to content address
 	numbers    map[[2]string]string // receipt issuer and receipt_no to the order's jti
 	evidence   []KeptReceipt        // refused receipts of disputed orders

@@ -2,6 +2,7 @@ package transmitter
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -225,6 +226,12 @@ func (m *Memory) Redrive(_ context.Context, which DeadFilter) (int, error) {
 			}
 			at, _ := slices.BinarySearchFunc(m.rows[key], d.Item.Seq, seqOf)
 			m.rows[key] = slices.Insert(m.rows[key], at, d.Item)
+			if which.At != 0 {
+				if m.again == nil {
+					m.again = map[int64]Micros{}
+				}
+				m.again[d.Item.Seq] = which.At
+			}
 			m.waiting++
 			if d.Item.Parting {
 				m.parting++
@@ -242,10 +249,11 @@ func (m *Memory) Redrive(_ context.Context, which DeadFilter) (int, error) {
 // Expire implements Store.
 func (m *Memory) Expire(_ context.Context, before Micros, n int) (int, error) {
 	defer m.lock()()
+	maps.DeleteFunc(m.again, func(_ int64, at Micros) bool { return at < before })
 	gone := 0
 	for key := range m.rows {
 		for i := 0; i < len(m.rows[key]) && gone < n; {
-			if at := m.rows[key][i].Event.At; at == 0 || at >= before {
+			if it := &m.rows[key][i]; it.Event.At == 0 || max(it.Event.At, m.again[it.Seq]) >= before {
 				i++
 				continue
 			}

@@ -204,6 +204,7 @@ func (t *Transmitter) Redrive(ctx context.Context, which DeadFilter) (int, error
 	if err := t.Pump.spare(ctx); err != nil {
 		return 0, err
 	}
+	which.At = At(t.cfg.Now()) // their age counts anew, for every process
 	n, err := t.cfg.Store.Redrive(ctx, which)
 	if err != nil || n == 0 {
 		return n, err

@@ -125,7 +125,8 @@ func TestOneProcessGivesUpForAll(t *testing.T) {
 	})
 }
 
-// TestRedriveOfWhatExpired puts rows back that waited too long: they get an hour before age counts again.
+// TestRedriveOfWhatExpired puts rows back that waited too long: their age counts anew, also for a
+// process that did not put them back.
 func TestRedriveOfWhatExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(transmitter.Memory)
@@ -140,7 +141,7 @@ func TestRedriveOfWhatExpired(t *testing.T) {
 			send(t, x, fmt.Sprintf("u%d", i))
 		}
 		time.Sleep(2 * time.Hour)
-		if n, err := x.Redrive(t.Context(), transmitter.DeadFilter{Reason: "expired"}); n != 10 || err != nil {
+		if n, err := newTransmitter(t, cfg).Redrive(t.Context(), transmitter.DeadFilter{Reason: "expired"}); n != 10 || err != nil {
 			t.Fatal(n, err)
 		}
 		time.Sleep(50 * time.Minute)

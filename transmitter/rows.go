@@ -98,6 +98,7 @@ type DeadFilter struct {
 	Seq    int64
 	JTI    string
 	Reason string // the reason begins so
+	At     Micros // does not filter: when they are put back, from which their age counts anew; 0: from their events
 }
 
 // Delivery is one line of the history.

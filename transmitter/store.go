@@ -138,10 +138,11 @@ type Store interface {
 	Acknowledge(ctx context.Context, stream int64, acks []string, refused []Refusal, at Micros) (int, error)
 	// Redrive puts dead letters back among the waiting rows, each at its old Seq, and gives how many. Orders among
 	// them that were OrderRejected or OrderExpired are OrderQueued again. Those of a disabled stream and of withdrawn
-	// orders stay where they are.
+	// orders stay where they are. With DeadFilter.At their age counts from then, for every process.
 	Redrive(ctx context.Context, which DeadFilter) (int, error)
-	// Expire sets aside, with the reason "expired", up to n rows that wait since before the given moment (their event's At),
-	// and gives how many. Orders among them become OrderExpired. An event without At does not expire.
+	// Expire sets aside, with the reason "expired", up to n rows that wait since before the given moment (their event's At,
+	// or the moment of their redrive), and gives how many. Orders among them become OrderExpired. An event without At does not
+	// expire.
 	Expire(ctx context.Context, before Micros, n int) (int, error)
 	// Purge forgets history, skips and dead letters older than before, and events that no row needs, up to about n of
 	// each; it gives how many rows went. Orders and receipts stay.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"unicode/utf8"
 
 	"countersign/transmitter"
@@ -88,6 +89,12 @@ func (v *Transmitter) Redrive(ctx context.Context, which transmitter.DeadFilter)
 				if _, err := t.exec(`INSERT INTO outbox (`+outboxColumns+`) SELECT `+outboxColumns+` FROM dead_letter WHERE stream = $1 AND `+v.s.d.in("seq", 2), stream, seqs); err != nil {
 					return err
 				}
+				if which.At != 0 {
+					if _, err := t.exec(`INSERT INTO redriven (tenant, stream, seq, at) SELECT $1, stream, seq, $2 FROM dead_letter WHERE stream = $3 AND `+v.s.d.in("seq", 4)+
+						` ON CONFLICT (stream, seq) DO UPDATE SET at = excluded.at`, v.tenant, int64(which.At), stream, seqs); err != nil {
+						return err
+					}
+				}
 				if _, err := t.exec(`DELETE FROM dead_letter WHERE stream = $1 AND `+v.s.d.in("seq", 2), stream, seqs); err != nil {
 					return err
 				}
@@ -127,17 +134,60 @@ func (v *Transmitter) Expire(ctx context.Context, before transmitter.Micros, n i
 			a.outcomes = append(a.outcomes, o)
 			return err
 		}, `SELECT o.stream, o.seq, o.jti, o.event FROM outbox o CROSS JOIN event e
-			WHERE e.seq = o.event AND e.tenant = $1 AND e.at > 0 AND e.at < $2 LIMIT $3`, v.tenant, int64(before), n)
+			WHERE e.seq = o.event AND e.tenant = $1 AND e.at > 0 AND e.at < $2
+			AND NOT EXISTS (SELECT 1 FROM redriven r WHERE r.stream = o.stream AND r.seq = o.seq AND r.at >= $2) LIMIT $3`, v.tenant, int64(before), n)
 	})
 	total := 0
 	for rest := a.outcomes; err == nil && len(rest) > 0; {
 		k := min(len(rest), moveAtOnce)
-		part := &acks{tenant: v.tenant, expired: true, outcomes: rest[:k]}
+		found := rest[:k]
+		part := &acks{tenant: v.tenant, expired: true}
 		rest = rest[k:]
-		err = v.write(ctx, pointExpire, func(t *tx) error { return v.s.e.ack(t, part) })
+		err = v.write(ctx, pointExpire, func(t *tx) (err error) {
+			if part.outcomes, err = v.notRedriven(t, found, before); err != nil {
+				return err
+			}
+			return v.s.e.ack(t, part)
+		})
 		if err == nil {
 			total += part.ended
 		}
 	}
+	if err == nil {
+		err = v.forgetRedriven(ctx, before)
+	}
 	return total, err
+}
+
+// notRedriven gives those rows that were not put back since they were found: given up by another process meanwhile, and
+// redriven, they are young again.
+func (v *Transmitter) notRedriven(t *tx, found []transmitter.Outcome, before transmitter.Micros) ([]transmitter.Outcome, error) {
+	again := map[int64]bool{}
+	err := t.each(func(scan scanFunc) error {
+		var seq int64
+		err := scan(&seq)
+		again[seq] = true
+		return err
+	}, `SELECT seq FROM redriven WHERE tenant = $1 AND at >= $2`, v.tenant, int64(before))
+	if err != nil || len(again) == 0 {
+		return found, err
+	}
+	return slices.DeleteFunc(slices.Clone(found), func(o transmitter.Outcome) bool { return again[o.Seq] }), nil
+}
+
+// forgetRedriven forgets redrives that say nothing of the age of a row any more.
+func (v *Transmitter) forgetRedriven(ctx context.Context, before transmitter.Micros) error {
+	var old int
+	found := false
+	err := v.read(ctx, func(t *tx) (err error) {
+		found, err = t.one(`SELECT 1 FROM redriven WHERE tenant = $1 AND at < $2 LIMIT 1`, []any{v.tenant, int64(before)}, &old)
+		return err
+	})
+	if err != nil || !found {
+		return err
+	}
+	return v.write(ctx, pointNone, func(t *tx) error {
+		_, err := t.exec(`DELETE FROM redriven WHERE tenant = $1 AND at < $2`, v.tenant, int64(before))
+		return err
+	})
 }
