@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"countersign/event"
@@ -71,7 +72,8 @@ type Config struct {
 // Door is the way in. It is safe for concurrent use.
 type Door struct {
 	Config
-	rates rates
+	rates   rates
+	noticed sync.Map // source and quirk, once each
 }
 
 // New makes a Door.
@@ -132,7 +134,7 @@ func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error 
 		return &receiver.Refusal{Description: "jti is longer than 1024 bytes"}
 	}
 	sig := &hub.Signal{ID: hub.NewID(hub.PrefixSignal, now), Tenant: s.Tenant, Source: s.Name, Door: s.Door,
-		Issuer: c.Issuer, JTI: c.ID, IssuedAt: c.IssuedAt, TXN: c.TXN, EventType: v.Event.Type, SubID: c.SubID, Event: v.Event.Payload,
+		Issuer: c.Issuer, JTI: c.ID, IssuedAt: c.IssuedAt, TXN: v.TXN, EventType: v.Event.Type, SubID: v.SubID, Event: v.Event.Payload,
 		SetHash: v.Token.Address(), Token: v.Token.Compact(), Received: hub.At(now), State: hub.SignalReceived}
 	if s.Receipts != nil && s.Receipts.Vocabulary.Withdrawn != "" && v.Event.Type == s.Receipts.Vocabulary.Withdrawn {
 		if err := d.withdrawn(ctx, s, sig); err != nil {
@@ -177,6 +179,7 @@ func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error 
 		return receiver.ErrRepeat
 	}
 	d.Counted(s.Door, "new")
+	d.relaxed(ctx, s, v.Quirks)
 	sig.Seq = kept.Seq
 	d.Taken(sig, kept.Job)
 	return nil
@@ -196,6 +199,15 @@ func (d *Door) streamEvent(ctx context.Context, s *Source, v *receiver.Delivery)
 		return &receiver.Busy{Err: err} // it is told again
 	}
 	return nil
+}
+
+// relaxed says of each quirk once which source needs it.
+func (d *Door) relaxed(ctx context.Context, s *Source, quirks []string) {
+	for _, id := range quirks {
+		if _, said := d.noticed.LoadOrStore([3]string{s.Tenant, s.Name, id}, true); !said {
+			d.Log.InfoContext(ctx, "a source departs from the specifications, and is let", "tenant", s.Tenant, "source", s.Name, "quirk", id)
+		}
+	}
 }
 
 // forgetful keeps no refusals.

@@ -30,6 +30,8 @@ type Source struct {
 	Door string
 	// Profile is the name of the partner profile; empty: generic.
 	Profile string
+	// Quirks are its departures from the specifications that are let pass: those of its profile, and those it is allowed.
+	Quirks receiver.Quirks
 	// Issuer, Audience, Algorithms and Keys say which tokens are its own (RX-48 ff.).
 	Issuer     string
 	Audience   []string
@@ -83,6 +85,7 @@ func (d *Door) Prepare(s *Source) *Source {
 		Authorization: s.Authorization,
 		Registry:      d.Registry,
 		StreamID:      s.StreamID,
+		Quirks:        s.Quirks,
 		// Nothing is locked and no transaction is open here: the event may come before the answer to the request that asked
 		// for it, and its sender may wait for ours (RX-39).
 		Verification: func(ctx context.Context, state string, hasState bool) error {
