@@ -32,6 +32,8 @@ type Options struct {
 	Exe        string
 	Out        io.Writer // where progress goes; nil: nowhere
 	DropSchema func(ctx context.Context, database, schema string) error
+	// FillSubjects puts people on the lists of streams in the file of a hub that stands still, and gives microseconds of a look-up.
+	FillSubjects func(ctx context.Context, file string, streams []string, people int) (float64, error)
 }
 
 // Result is what a run found. Members that do not apply are left out.
@@ -66,6 +68,7 @@ type Result struct {
 	QueueStart int64          `json:"queue_start,omitempty"` // SETs acknowledged and not delivered
 	QueueEnd   int64          `json:"queue_end,omitempty"`
 	KB         float64        `json:"kb_each,omitempty"`     // of the hub's memory
+	Lookup     float64        `json:"lookup_us,omitempty"`   // of a person among 10 million stream-subject pairs
 	Refused    int64          `json:"refused,omitempty"`     // answers 503
 	Recovered  float64        `json:"recovered_s,omitempty"` // from the cure to the next acknowledgement
 	Lost       int64          `json:"lost"`
@@ -84,7 +87,7 @@ func (r *Result) OK() bool { return r.Lost == 0 && r.Blind == 0 && len(r.Problem
 // figures are what can be measured.
 var figures = map[string]func(context.Context, Options) (*Result, error){
 	"deliver": deliver, "ingest": ingest, "receive": receive, "loop": loop, "kill": kill,
-	"steady": steady, "isolation": isolation, "backlog": backlogged, "polls": polls, "streams": idleStreams, "nodes": nodes, "outage": outage, "full": full,
+	"steady": steady, "isolation": isolation, "backlog": backlogged, "polls": polls, "polls-plain": plainPolls, "lot": lot, "streams": idleStreams, "nodes": nodes, "outage": outage, "full": full,
 }
 
 // Figures are the names that Options.What may have.
@@ -190,6 +193,9 @@ func (r *Result) Print(w io.Writer) {
 	}
 	if r.KB > 0 {
 		row("memory of each", "%.1f KB", r.KB)
+	}
+	if r.Lookup > 0 {
+		row("subject looked up", "%.1f µs", r.Lookup)
 	}
 	if r.Trips > 0 {
 		row("SQL trips per signal", "%.3f", r.Trips)

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"countersign/internal/egress"
@@ -31,6 +33,7 @@ type rig struct {
 	public string // https://localhost:PORT
 	schema string
 	token  string // of the client "bench"
+	plain  bool   // its doors speak http
 
 	database string // line of the configuration file
 }
@@ -43,6 +46,7 @@ type props struct {
 	args, env []string
 	dir       string // where everything lies; empty: a temporary folder
 	named     bool   // the client's streams call people by a name of its own, and the people are known
+	plain     bool   // TLS ends at a proxy before the hub
 	config    string // lines added to the configuration file
 }
 
@@ -96,6 +100,7 @@ func newRig(ctx context.Context, opt Options, p props) (*rig, error) {
 		}
 	}
 	g.public, g.database = fmt.Sprintf("https://localhost:%d", port), database
+	g.plain = p.plain
 	config := g.config("one", port, admin, "") + p.config
 	for name, text := range map[string]string{"ca.crt": string(g.ca.PEM()), "hub.yaml": config, "resources.yaml": "apiVersion: countersign/v1\n" + clientYAML(opt.Alg, p.named) + p.resources} {
 		if err := os.WriteFile(g.path(name), []byte(text), 0o600); err != nil {
@@ -147,17 +152,21 @@ func clientYAML(alg string, named bool) string {
 
 // config is the configuration file of one node.
 func (g *rig) config(node string, port, admin int, more string) string {
+	ends := fmt.Sprintf("tls: {cert: %q, key: %q}", g.path("hub.crt"), g.path("hub.key"))
+	if g.plain {
+		ends = `trusted_proxies: [127.0.0.0/8, "::1/128"]`
+	}
 	return fmt.Sprintf(`public_url: %s
 listen: 127.0.0.1:%d
 admin_listen: 127.0.0.1:%d
-tls: {cert: %q, key: %q}
+%s
 ca_file: %q
 node: %s
 data: %q
 %ssecrets_dir: %q
 egress: {allow: [127.0.0.0/8, "::1/128"]}
 transmitter: {max_streams: 20000}
-%s`, g.public, port, admin, g.path("hub.crt"), g.path("hub.key"), g.path("ca.crt"), node, g.path("data-"+node), g.database, g.path("secrets"), more)
+%s`, g.public, port, admin, ends, g.path("ca.crt"), node, g.path("data-"+node), g.database, g.path("secrets"), more)
 }
 
 // another starts a second node on the same database.
@@ -219,6 +228,9 @@ func (g *rig) streams(ctx context.Context, n int, endpoint func(i int) string, e
 	return err
 }
 
+// makers is how many streams are made at once.
+const makers = 8
+
 // makeStreams makes n streams as want says.
 func (g *rig) makeStreams(ctx context.Context, n int, want func(i int) *stream.Configuration) ([]*stream.Configuration, error) {
 	client, md, err := g.api(ctx)
@@ -226,12 +238,20 @@ func (g *rig) makeStreams(ctx context.Context, n int, want func(i int) *stream.C
 		return nil, err
 	}
 	made := make([]*stream.Configuration, n)
-	for i := range n {
-		if made[i], err = client.Create(ctx, md, want(i)); err != nil {
-			return nil, fmt.Errorf("stream %d: %w", i, err)
-		}
+	errs := make([]error, makers)
+	var work sync.WaitGroup
+	for w := range makers {
+		work.Go(func() {
+			for i := w; i < n && errs[w] == nil; i += makers {
+				var err error
+				if made[i], err = client.Create(ctx, md, want(i)); err != nil {
+					errs[w] = fmt.Errorf("stream %d: %w", i, err)
+				}
+			}
+		})
 	}
-	return made, nil
+	work.Wait()
+	return made, errors.Join(errs...)
 }
 
 // api is the hub's stream API as the bench's client sees it.
@@ -252,7 +272,21 @@ func (g *rig) light() *http.Client {
 }
 
 func (g *rig) client() *http.Client {
-	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	var t http.RoundTripper = &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: g.ca.Pool()}, MaxIdleConnsPerHost: 512, MaxConnsPerHost: 512,
-	}}
+	}
+	if g.plain {
+		t = proxy{t}
+	}
+	return &http.Client{Timeout: 30 * time.Second, Transport: t}
+}
+
+// proxy is what a proxy that ends TLS is to the hub.
+type proxy struct{ http.RoundTripper }
+
+// RoundTrip passes a request on without TLS.
+func (p proxy) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Scheme = "http"
+	return p.RoundTripper.RoundTrip(r)
 }

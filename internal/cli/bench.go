@@ -71,7 +71,9 @@ func (a *App) benchCommand() *cobra.Command {
 			"  isolation  100 receivers, and what four bad ones do to the others' p99\n" +
 			"  backlog    CPU of a token with a million waiting ones against none\n" +
 			"  polls      a thousand polls held at once: memory of each, and one event for all\n" +
+			"  polls-plain the same behind a proxy that ends TLS\n" +
 			"  streams    memory of 10,000 streams that lie idle\n" +
+			"  lot        10,000 streams, 1,000 polls and 10 million subjects in one hub; a look-up among these\n" +
 			"  nodes      two hubs on one PostgreSQL database against one\n" +
 			"  loop       a signal in, sessions ended and proven, the receipt accepted\n" +
 			"  outage     the database goes away under load and comes back (--seconds, PostgreSQL)\n" +
@@ -87,7 +89,7 @@ func (a *App) benchCommand() *cobra.Command {
 			if err := checkBench(c.Flags().Changed, args, opt); err != nil {
 				return err
 			}
-			opt.DropSchema = store.DropSchema
+			opt.DropSchema, opt.FillSubjects = store.DropSchema, store.FillSubjects
 			if !a.flags.json && isTerminal(a.Stderr) {
 				opt.Out = a.Stderr
 			} else {

@@ -15,9 +15,10 @@ const (
 	gcCalm   = 100       // percent, without load
 	gcRoom   = 128 << 20 // octets between two collections that are enough, whatever lives
 	gcTick   = time.Second
-	gcAsleep = 1 << 20 // octets in a tick that are no load
-	gcRest   = 3       // ticks of little that are a rest
-	gcWake   = 2       // ticks of more that are a load
+	gcAsleep = 1 << 20  // octets in a tick that are no load
+	gcRest   = 3        // ticks of little that are a rest
+	gcWake   = 2        // ticks of more that are a load
+	gcDear   = 64 << 20 // octets that live, for each of which a rest is a tick longer
 )
 
 // tend sets the collector to what the hub does, until ctx ends. Memory that a load left behind goes back to the system once
@@ -50,18 +51,28 @@ type heap struct {
 	percent int
 	allocs  uint64
 	calm    bool
-	other   int // ticks in a row that were not as calm says
+	quiet   int  // ticks in a row of little
+	loud    int  // ticks in a row of more
+	dirty   bool // more was allocated since memory was given back
 }
 
 // see takes what was allocated since the start and what lives, and says how the collector is to be set from now on (0: as
-// it is) and whether memory is to be given back. A pause is no rest, and one burst no load.
+// it is) and whether memory is to be given back. A pause is no rest, and one burst no load. Giving back is a collection, which
+// is the dearer the more lives: then it takes a longer rest.
 func (h *heap) see(allocs, live uint64) (percent int, free bool) {
-	quiet := allocs-h.allocs < gcAsleep
+	if allocs-h.allocs < gcAsleep {
+		h.quiet, h.loud = h.quiet+1, 0
+	} else {
+		h.quiet, h.loud, h.dirty = 0, h.loud+1, true
+	}
 	h.allocs = allocs
-	if quiet == h.calm {
-		h.other = 0
-	} else if h.other++; quiet && h.other == gcRest || !quiet && h.other == gcWake {
-		h.calm, h.other, free = quiet, 0, quiet
+	if h.quiet >= gcRest {
+		h.calm = true
+	} else if h.loud >= gcWake {
+		h.calm = false
+	}
+	if h.dirty && h.quiet >= gcRest+int(live/gcDear) {
+		h.dirty, free = false, true
 	}
 	want := gcCalm
 	if !h.calm {
