@@ -43,14 +43,15 @@ func (s *Server) build() {
 		Events:     s.eventTypes,
 		Changed: func(ctx context.Context, tenant string) {
 			if t := s.of(tenant); t != nil {
-				if err := t.reload(ctx); err != nil {
+				if err := t.again(ctx); err != nil {
 					s.log.ErrorContext(ctx, "the resources could not be read again", "tenant", tenant, "err", err)
 				}
 			}
 		},
 		Poke:  func() { s.belt.Poke() },
 		Vault: sealed{s.secrets, s.vault},
-		Stop:  stop,
+		Take:  s.takePolled, Polls: s.poll, LastSignal: s.lastSignal,
+		Stop: stop,
 	})
 	s.oauth = s.authorization()
 	merchant := receipt.Merchant{Name: s.cfg.Name, Software: "countersign/" + s.version}
@@ -89,9 +90,10 @@ func (s *Server) build() {
 	s.pollers = newPollers(s)
 	s.refusals = ingest.NewRefusals(s.store, s.now, s.log)
 	s.door = ingest.New(ingest.Config{Verified: s.enroller.Verified, Updated: s.enroller.Updated,
-		Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal, Refusals: s.refusals,
+		Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal, Refusals: s.refusals, Cure: cure,
 		Find: s.receiver,
 		Taken: func(sig *hub.Signal, job *hub.Job) {
+			s.hear(sig)
 			if job != nil {
 				s.belt.Take(flow.Work{Job: *job, Item: sig})
 			}
@@ -117,5 +119,8 @@ func (s *Server) build() {
 		{Kind: "cut", Limit: 64, Do: func(ctx context.Context, w *flow.Work) (time.Duration, error) { return 0, s.office.DoCut(ctx, &w.Job) }},
 		{Kind: "send", Limit: 256, PerKey: 64, Key: s.sendKey, Do: s.send},
 		{Kind: "enroll", Limit: 16, Do: func(ctx context.Context, w *flow.Work) (time.Duration, error) { return 0, s.enroller.Do(ctx, &w.Job) }},
+		{Kind: "verify", Limit: 8, Do: func(ctx context.Context, w *flow.Work) (time.Duration, error) {
+			return 0, s.enroller.DoVerify(ctx, &w.Job)
+		}},
 	}})
 }

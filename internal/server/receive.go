@@ -1,16 +1,27 @@
 package server
 
 import (
+	"fmt"
 	"time"
 
 	"countersign/internal/flow/ingest"
 	"countersign/internal/hub"
+	"countersign/internal/partner"
 	"countersign/subject"
 )
 
-// receiveRules fills in what the receive door needs of a source besides its keys and its stream.
-func receiveRules(in *ingest.Source, spec *hub.Source) {
+// receiveRules fills in what the receive door needs of a source besides its keys and its stream. A profile that this
+// version does not know was refused at apply; one that a newer version wrote is an error here.
+func receiveRules(in *ingest.Source, spec *hub.Source) error {
 	in.Profile = spec.Profile
+	profile, ok := partner.Find(spec.Profile)
+	if !ok {
+		return fmt.Errorf("there is no partner profile %q", spec.Profile)
+	}
+	var err error
+	if in.Quirks, err = profile.QuirksWith(spec.Relax); err != nil {
+		return fmt.Errorf("relax: %w", err)
+	}
 	if spec.Delivery == ingest.Poll {
 		in.Door = ingest.Poll
 	}
@@ -27,4 +38,15 @@ func receiveRules(in *ingest.Source, spec *hub.Source) {
 			in.Interprets = append(in.Interprets, c.Part)
 		}
 	}
+	return nil
+}
+
+// cure says what to change about a refused token, and on which side.
+func cure(profile, code string, reason error) (text, side string) {
+	p, _ := partner.Find(profile)
+	text, side, id := partner.CureFor(p, code, reason)
+	if id != "" {
+		text += "; or allow it here with relax: [" + id + "]"
+	}
+	return text, side
 }

@@ -30,7 +30,9 @@ func (t *tenant) receiving(ctx context.Context, src *source) error {
 	s := t.s
 	spec, st := src.spec, src.state
 	in := &ingest.Source{Tenant: t.name, Name: spec.Name, Issuer: spec.Issuer, Audience: st.Audience, StreamID: st.StreamID, Critical: st.Critical}
-	receiveRules(in, spec)
+	if err := receiveRules(in, spec); err != nil {
+		return err
+	}
 	var algs []string
 	if spec.Keys != nil {
 		algs = spec.Keys.Algs
@@ -55,6 +57,8 @@ func (t *tenant) receiving(ctx context.Context, src *source) error {
 		in.Keys = s.remoteKeys(k.JWKSURI)
 	case st.JWKSURI != "":
 		in.Keys = s.remoteKeys(st.JWKSURI)
+	case spec.Stream == enroll.None:
+		in.Keys = metadataKeys{s, t.name, spec.Name}
 	default:
 		in.Keys = noKeys{}
 	}
