@@ -148,44 +148,60 @@ func checkApp(doc yaml.Doc, a *hub.App) error {
 }
 
 func checkIdentity(doc yaml.Doc, id *hub.Identity) error {
+	if err := word(doc, "protect", id.Protect, "none", "never"); err != nil {
+		return err
+	}
+	if at, why := identityFault(id); why != "" {
+		return doc.Errorf(at, "%s", why)
+	}
+	return nil
+}
+
+// identityFault says what is wrong with an identity, and where, and writes its numbers in their one form.
+func identityFault(id *hub.Identity) (at, why string) {
 	for i, e := range id.Emails {
 		at := fmt.Sprintf("emails[%d]", i)
 		if a, err := mail.ParseAddress(e); err != nil || a.Address != e || a.Name != "" || strings.ContainsFunc(e, unicode.IsSpace) || len(e) > 320 {
-			return doc.Errorf(at, "%.80q is no e-mail address", e)
+			return fault(at, "%.80q is no e-mail address", e)
 		}
 		if key := subject.CanonicalEmail(e); slices.ContainsFunc(id.Emails[:i], func(o string) bool { return subject.CanonicalEmail(o) == key }) {
-			return doc.Errorf(at, "this address stands here twice")
+			return fault(at, "this address stands here twice")
 		}
 	}
 	for i, p := range id.Phones {
 		at := fmt.Sprintf("phones[%d]", i)
 		number := subject.Phone(p).Get("phone_number")
 		if number == "" {
-			return doc.Errorf(at, "%.40q is no telephone number such as +15550100", p)
+			return fault(at, "%.40q is no telephone number such as +15550100", p)
 		}
 		if id.Phones[i] = number; slices.Contains(id.Phones[:i], number) {
-			return doc.Errorf(at, "this number stands here twice")
+			return fault(at, "this number stands here twice")
 		}
 	}
 	for i, a := range id.Accounts {
 		switch at := fmt.Sprintf("accounts[%d]", i); {
 		case a.At == "" || a.ID == "" || len(a.ID) > 512:
-			return doc.Errorf(at, "an account is {at: PLACE, id: ID}")
+			return fault(at, "an account is {at: PLACE, id: ID}")
 		case strings.HasPrefix(a.At, "#"):
-			return doc.Errorf(at+".at", "%.80q is no name of a place", a.At)
+			return fault(at+".at", "%.80q is no name of a place", a.At)
 		case slices.Contains(id.Accounts[:i], a):
-			return doc.Errorf(at, "this account stands here twice")
+			return fault(at, "this account stands here twice")
 		}
 	}
 	for i, d := range id.Devices {
 		switch at := fmt.Sprintf("devices[%d]", i); {
 		case d.At == "" || d.ID == "" || len(d.ID) > 512:
-			return doc.Errorf(at, "a device is {at: PLACE, id: ID}")
+			return fault(at, "a device is {at: PLACE, id: ID}")
 		case !nameForm.MatchString(d.At):
-			return doc.Errorf(at+".at", "%.80q is no name of a place", d.At)
+			return fault(at+".at", "%.80q is no name of a place", d.At)
 		case slices.Contains(id.Devices[:i], d):
-			return doc.Errorf(at, "this device stands here twice")
+			return fault(at, "this device stands here twice")
 		}
 	}
-	return word(doc, "protect", id.Protect, "none", "never")
+	if id.Protect != "" && id.Protect != "none" && id.Protect != "never" {
+		return fault("protect", "%.80q is none of none, never", id.Protect)
+	}
+	return "", ""
 }
+
+func fault(at, format string, args ...any) (string, string) { return at, fmt.Sprintf(format, args...) }

@@ -12,6 +12,7 @@ import (
 	"countersign/internal/flow/decide"
 	"countersign/internal/hub"
 	"countersign/set"
+	"countersign/subject"
 )
 
 // Check says what is wrong with the resources that the tenant would have, against each other, the packs and
@@ -144,7 +145,9 @@ func (c *checker) source(r hub.Resource, src *hub.Source) {
 		}
 	}
 	for _, m := range src.Correlate {
-		if m.At != "" && !c.apps[m.At] && !c.sources[m.At] {
+		// Where somebody's devices, directory entries or tokens are known is often neither.
+		usual := (m.As == "" || m.As == "account_id") && (m.Part == "" || m.Part == subject.PartUser) && m.Format != subject.FormatJWTID && m.Format != subject.FormatSAML
+		if usual && m.At != "" && !c.apps[m.At] && !c.sources[m.At] {
 			c.say(r, "correlate: there is no place "+m.At)
 		}
 	}

@@ -157,7 +157,7 @@ func (d *Door) commit(ctx context.Context, tenant string, changes []store.Change
 		if d.c.Changed != nil {
 			d.c.Changed(ctx, tenant)
 		}
-		if slices.ContainsFunc(changes, func(c store.Change) bool { return c.Op == store.OpPut && c.Resource.Kind != hub.KindClient }) {
+		if slices.ContainsFunc(changes, func(c store.Change) bool { return c.Resource.Kind != hub.KindClient }) {
 			if _, err := d.c.Store.RequeueUnresolved(ctx, tenant); err != nil {
 				d.c.Log.ErrorContext(ctx, "unresolved signals were not queued again", "err", err)
 			}

@@ -36,6 +36,12 @@ func (b *bench) fill(rt route) (path, body string) {
 		body = `{"add":{"format":"email","email":"bob@example.test"}}`
 	case "POST /deliveries/redrive":
 		body = `{"all":true}`
+	case "GET /accounts/{at}/{id}":
+		path = "/accounts/crm/0017"
+	case "POST /import/identities":
+		body = "name\nimported\n"
+	case "POST /import/accounts":
+		body = `{"app":"wiki"}`
 	case "POST /apply":
 		body = `{"resources":[],"dry_run":true}`
 	case "POST /signals":

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 
 	"countersign/event/ssf"
 	"countersign/internal/hub"
+	"countersign/internal/store"
 	"countersign/transmitter"
 )
 
@@ -89,6 +91,8 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"RedriveRequest": RedriveRequest{}, "Redriven": Redriven{}, "StatusRequest": StatusRequest{}, "ExplainRequest": ExplainRequest{}, "Explained": Explained{}, "ExplainStep": ExplainStep{},
 		"SubjectRequest": SubjectRequest{}, "SubjectChanged": SubjectChanged{}, "StreamAsked": StreamAsked{}, "EachRequest": EachRequest{}, "EachAnswer": EachAnswer{}, "EachSent": EachSent{},
 		"Examination": Examination{}, "Diagnosis": Diagnosis{}, "SentOrder": OrderInfo{}, "OrderStory": OrderStory{}, "Moment": Moment{}, "OrderReceipt": OrderReceipt{}, "WithdrawRequest": WithdrawRequest{},
+		"Account": store.Account{}, "AccountImportRequest": AccountImportRequest{}, "ImportLine": importLine{}, "ImportProgress": ImportProgress{}, "ImportFault": ImportFault{}, "ImportDone": ImportDone{},
+		"Unresolved": store.Unresolved{}, "UnresolvedReason": store.UnresolvedReason{}, "SignalRedrive": SignalRedrive{}, "SignalRedriven": SignalRedriven{},
 		"Key": KeyInfo{}, "RotateRequest": RotateRequest{}, "RetireRequest": RetireRequest{},
 	} {
 		got := slices.Sorted(maps.Keys(d.Components.Schemas[name]["properties"].(map[string]any)))
@@ -124,7 +128,7 @@ func TestEveryRouteAnswersAsDescribed(t *testing.T) {
 	b := newBench(t)
 	d := readDoc(t)
 	b.want(200, b.post("/apply", b.operator, `{"resources":[`+appDoc+`,`+identityDoc+`,`+policyDoc+`,`+sourceDoc+`],"secrets":{"wiki-token":"v","spare":"w"}}`))
-	b.want(200, b.post("/apply", b.operator, `{"resources":[`+spareTenant+`]}`))
+	b.want(200, b.post("/apply", b.operator, `{"resources":[`+spareTenant+`,{"kind":"identity","name":"cr","accounts":[{"at":"crm","id":"0017"}]}]}`))
 	b.wires[DefaultTenant].orders[0].Receipts = []transmitter.KeptReceipt{b.receiptFor(b.signer, &b.wires[DefaultTenant].orders[0])}
 	b.wires[DefaultTenant].answer = func(string) {
 		w := b.wires[DefaultTenant]
@@ -174,7 +178,11 @@ func hold(t *testing.T, d *apiDoc, what string, resp map[string]any, w *httptest
 		return
 	}
 	var v any
-	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+	raw := bytes.TrimSpace(w.Body.Bytes())
+	if ct == "application/x-ndjson" {
+		raw = raw[bytes.LastIndexByte(raw, '\n')+1:]
+	}
+	if err := json.Unmarshal(raw, &v); err != nil {
 		t.Errorf("%s: %v", what, err)
 		return
 	}

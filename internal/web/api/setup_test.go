@@ -119,7 +119,7 @@ func newBench(t *testing.T) *bench {
 			}
 			return nil
 		},
-		Store: st, Signals: submitter{b}, Secrets: vault.NewSecrets(v, st), Keys: keys{signer}, Registry: event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), ssf.Vocabulary(), scim.Vocabulary()),
+		Store: st, People: st, Signals: submitter{b}, Secrets: vault.NewSecrets(v, st), Keys: keys{signer}, Registry: event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), ssf.Vocabulary(), scim.Vocabulary()),
 		Check: func(_ context.Context, _ string, all []hub.Resource) error {
 			for _, r := range all {
 				if r.Name == b.faulty {
@@ -129,6 +129,9 @@ func newBench(t *testing.T) *bench {
 			return nil
 		},
 		Changed: func(context.Context, string) { b.changed++ },
+		Accounts: func(_ context.Context, _, _, _ string, _ int) ([]AppAccount, string, error) {
+			return []AppAccount{{ID: "w-1", Emails: []string{"nobody@example.test"}}}, "", nil
+		},
 		Show: func(_ context.Context, r *hub.Resource) map[string]any {
 			if r.Kind == hub.KindSource {
 				return map[string]any{"receive": "https://hub.example.test/receive/x"}
@@ -227,6 +230,9 @@ func (b *bench) call(method, path, token, body string, header ...string) *httpte
 	r.Host = "127.0.0.1:8444"
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if strings.HasPrefix(path, Prefix+"/import/identities") {
+		r.Header.Set("Content-Type", "text/csv")
 	}
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
