@@ -23,7 +23,7 @@ func checkSource(doc yaml.Doc, s *hub.Source) error {
 	}
 	err := first(
 		word(doc, "type", s.Type, "ssf"), word(doc, "profile", s.Profile, "generic"), word(doc, "delivery", s.Delivery, "push"), word(doc, "stream", s.Stream, "create", "none"),
-		checkURL(doc, "issuer", s.Issuer), checkURL(doc, "metadata_url", s.MetadataURL), checkKeys(doc, s.Keys), checkAuth(doc, s.Auth))
+		checkURL(doc, "issuer", s.Issuer), checkURL(doc, "metadata_url", s.MetadataURL), checkKeys(doc, s.Keys), checkAuth(doc, s.Auth), checkRate(doc, s.Rate))
 	if err != nil {
 		return err
 	}
