@@ -133,7 +133,7 @@ func (s *Server) lookOut(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
-		for _, kind := range []string{"process", "act", "cut", "send", "enroll"} {
+		for _, kind := range []string{"process", "act", "cut", "send", "enroll", "verify"} {
 			s.metrics.Jobs(kind, s.belt.Waiting(kind))
 		}
 		for _, t := range s.all() {

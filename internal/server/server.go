@@ -103,6 +103,8 @@ type Server struct {
 
 	withdrawn lately // orders that were taken back while their work may be in memory
 
+	heard sync.Map // by tenant and source: when this node took its last signal
+
 	keysMu  sync.Mutex
 	remote  map[string]*set.RemoteKeys
 	started func(ctx context.Context) error

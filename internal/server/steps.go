@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"countersign/internal/flow"
 	"countersign/internal/flow/act"
 	"countersign/internal/flow/emit"
-	"countersign/internal/flow/enroll"
 	"countersign/internal/flow/ingest"
 	"countersign/internal/hub"
 	"countersign/internal/sight"
@@ -288,7 +286,7 @@ func (s *Server) changed(ctx context.Context, tenant string) {
 }
 
 // show adds what a running hub knows of a resource.
-func (s *Server) show(_ context.Context, r *hub.Resource) map[string]any {
+func (s *Server) show(ctx context.Context, r *hub.Resource) map[string]any {
 	out := map[string]any{}
 	t := s.of(r.Tenant)
 	if t == nil {
@@ -305,16 +303,7 @@ func (s *Server) show(_ context.Context, r *hub.Resource) map[string]any {
 		out["problem"] = why
 	}
 	if src := v.sources[r.Name]; r.Kind == hub.KindSource && src != nil && src.state != nil {
-		shown := *src.state
-		shown.Auth, shown.Want, shown.Tried = nil, "", ""
-		if raw, err := json.Marshal(shown); err == nil {
-			out["stream_state"] = json.RawMessage(raw)
-		}
-		out["receive_url"] = s.receiveURL(src.state.ReceiveID)
-		out["receipts"] = shown.Receipts
-		if src.spec.Stream == "create" && shown.Status == enroll.Failed {
-			out["problem"] = shown.Error
-		}
+		s.showSource(ctx, t, src, out)
 	}
 	return out
 }

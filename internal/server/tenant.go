@@ -25,6 +25,7 @@ type tenant struct {
 
 	view      atomic.Pointer[view]
 	reloading sync.Mutex
+	rounds    rounds
 	streams   *transmitter.Transmitter
 	told      told // what was queued lately, so that nothing goes round
 

@@ -42,10 +42,14 @@ type source struct {
 
 // reload reads the resources, brings our streams at sources up to date, and swaps the view.
 func (t *tenant) reload(ctx context.Context) error {
-	s := t.s
 	t.reloading.Lock()
 	defer t.reloading.Unlock()
-	old := t.view.Load()
+	return t.read(ctx)
+}
+
+// read is reload under reloading.
+func (t *tenant) read(ctx context.Context) error {
+	s := t.s
 	v, err := t.compile(ctx)
 	if err != nil {
 		return err
@@ -57,15 +61,7 @@ func (t *tenant) reload(ctx context.Context) error {
 		specs = append(specs, src.spec)
 	}
 	slices.SortFunc(specs, func(a, b *hub.Source) int { return strings.Compare(a.Name, b.Name) })
-	var deleted []string
-	if old != nil {
-		for name := range old.sources {
-			if v.sources[name] == nil {
-				deleted = append(deleted, name)
-			}
-		}
-	}
-	states, err := s.enroller.Reconcile(ctx, t.name, specs, deleted)
+	states, err := s.enroller.Reconcile(ctx, t.name, specs)
 	if err != nil {
 		return err
 	}

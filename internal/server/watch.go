@@ -23,6 +23,7 @@ func (s *Server) count(ctx context.Context) error {
 		}
 		began := time.Now()
 		s.countStreams(ctx)
+		s.countSources(ctx)
 		pause = max(10*time.Second, 20*time.Since(began))
 	}
 }

@@ -25,6 +25,7 @@ type Metrics struct {
 	latency   *prometheus.HistogramVec
 	streams   *streamMetrics
 	orders    *prometheus.GaugeVec
+	sources   *prometheus.GaugeVec
 }
 
 // NewMetrics makes a registry of its own, with the metrics of the Go runtime and the process.
@@ -55,9 +56,11 @@ func NewMetrics(version string) *Metrics {
 	m.streams = newStreamMetrics()
 	m.orders = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_orders_due",
 		Help: "Orders that we sent whose receipt is due and missing: late after interim_by, overdue after complete_by."}, []string{"flag"})
+	m.sources = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_sources",
+		Help: "Sources by how our stream there is: ok, pending, failed, silent (verification events do not come) or stopped (by the transmitter)."}, []string{"state"})
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_build_info", Help: "Always 1; the label says the version."}, []string{"version"})
 	info.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.signals, m.refusals, m.actions, m.attempts, m.receipts, m.delivered, m.outbox, m.jobs, m.requests, m.latency, m.streams, m.orders, info,
+	m.registry.MustRegister(m.signals, m.refusals, m.actions, m.attempts, m.receipts, m.delivered, m.outbox, m.jobs, m.requests, m.latency, m.streams, m.orders, m.sources, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -120,6 +123,16 @@ func (m *Metrics) Outbox(rows int64) {
 func (m *Metrics) Jobs(kind string, n int) {
 	if m != nil {
 		m.jobs.WithLabelValues(kind).Set(float64(n))
+	}
+}
+
+// Sources sets how many sources are in each state.
+func (m *Metrics) Sources(n map[string]int) {
+	if m == nil {
+		return
+	}
+	for state, count := range n {
+		m.sources.WithLabelValues(state).Set(float64(count))
 	}
 }
 

@@ -2,11 +2,13 @@ package enroll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync"
 	"time"
 
+	"countersign/internal/hub"
 	"countersign/receiver"
 	"countersign/stream"
 )
@@ -16,9 +18,19 @@ const metadataLife = time.Hour
 
 // known is the metadata that was read, one for each source.
 type known struct {
-	mu  sync.Mutex
-	all map[string]found // by tenant/source
+	mu     sync.Mutex
+	all    map[string]found // by tenant/source
+	failed map[string]failure
 }
+
+// failure answers for a while in place of a transmitter that could not be asked.
+type failure struct {
+	err   error
+	until time.Time
+}
+
+// failureLife is how long it does.
+const failureLife = 10 * time.Second
 
 type found struct {
 	place
@@ -55,6 +67,40 @@ func (e *Enroller) metadata(ctx context.Context, c *receiver.Client, key string,
 	}
 	e.known.all[key] = found{p, md, used, e.Now()}
 	return md, used, nil
+}
+
+// KeysURI gives the address of a source's keys, from its metadata where that has not been read. It is for sources with
+// stream: none, whose metadata nothing else reads. Those who ask at the same time share one request.
+func (e *Enroller) KeysURI(ctx context.Context, tenant string, src *hub.Source) (string, error) {
+	key := tenant + "/" + src.Name
+	defer e.turns.take("keys/" + key)()
+	e.known.mu.Lock()
+	f, failed := e.known.failed[key]
+	e.known.mu.Unlock()
+	if failed && e.Now().Before(f.until) {
+		return "", f.err
+	}
+	md, used, err := e.metadata(ctx, &receiver.Client{HTTP: e.Client}, key, e.placeOf(src), false)
+	if err == nil && md.JWKSURI == "" {
+		err = fmt.Errorf("the metadata of %s names no keys (jwks_uri)", md.Issuer)
+	}
+	if err != nil {
+		err = errors.New(reason(err))
+		e.known.mu.Lock()
+		if e.known.failed == nil {
+			e.known.failed = map[string]failure{}
+		}
+		e.known.failed[key] = failure{err, e.Now().Add(failureLife)}
+		e.known.mu.Unlock()
+		return "", err
+	}
+	_, err = e.change(ctx, tenant, src.Name, func(s *State) *State {
+		if s != nil {
+			s.JWKSURI, s.MetadataFrom, s.Critical = md.JWKSURI, used, md.CriticalSubjectMembers
+		}
+		return s
+	})
+	return md.JWKSURI, err
 }
 
 // forget drops what is known of a source, so that it is read again.

@@ -8,6 +8,7 @@ import (
 
 	"countersign/internal/hub"
 	"countersign/set"
+	"countersign/stream"
 )
 
 // States of our stream at a source.
@@ -83,8 +84,8 @@ type State struct {
 	Auth        *hub.Auth `json:"auth,omitempty"`
 
 	// What is to be acknowledged with the next step `poll`.
-	Acks    []string          `json:"acks,omitempty"`
-	Refused map[string]string `json:"refused,omitempty"` // jti to "err: description"
+	Acks    []string                    `json:"acks,omitempty"`
+	Refused map[string]stream.WireError `json:"refused,omitempty"` // by jti
 
 	Live
 }
@@ -102,7 +103,12 @@ type Live struct {
 	Verified hub.Micros `json:"verified_at,omitempty"`     // last time that one of ours came
 	ByItself hub.Micros `json:"verified_by_itself_at,omitempty"`
 	// Unable says why we do not ask: the transmitter has no endpoint for it, or refuses.
-	Unable string `json:"verify_unable,omitempty"`
+	Unable   string     `json:"verify_unable,omitempty"`
+	UnableAt hub.Micros `json:"verify_unable_at,omitempty"`
+	// NextLook is when the liveness of the source is looked at again.
+	NextLook hub.Micros `json:"next_look_at,omitempty"`
+	// Held says that an operator paused the stream there: silence is no alarm then.
+	Held bool `json:"held,omitempty"`
 	// Alarm says that the source has gone silent, since AlarmAt.
 	Alarm   string     `json:"alarm,omitempty"`
 	AlarmAt hub.Micros `json:"alarm_at,omitempty"`
