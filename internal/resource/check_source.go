@@ -16,13 +16,9 @@ func checkSource(doc yaml.Doc, s *hub.Source) error {
 		return doc.Errorf("", "a source says its type: ssf")
 	case s.Issuer == "":
 		return doc.Errorf("", "a source names its issuer")
-	case s.Stream == "none" && len(s.Audience) == 0:
-		return doc.Errorf("stream", "with stream: none the source says its audience, which the other side put into our stream")
-	case s.Stream != "none" && len(s.Audience) > 0:
-		return doc.Errorf("audience", "audience stands only with stream: none; otherwise the stream's configuration says it")
 	}
 	err := first(
-		word(doc, "type", s.Type, "ssf"), word(doc, "profile", s.Profile, "generic"), word(doc, "delivery", s.Delivery, "push"), word(doc, "stream", s.Stream, "create", "none"),
+		word(doc, "type", s.Type, "ssf"), checkProfile(doc, s), word(doc, "delivery", s.Delivery, "push", "poll"), word(doc, "stream", s.Stream, "create", "adopt", "none"), checkStreamAt(doc, s),
 		checkURL(doc, "issuer", s.Issuer), checkURL(doc, "metadata_url", s.MetadataURL), checkKeys(doc, s.Keys), checkAuth(doc, s.Auth), checkRate(doc, s.Rate))
 	if err != nil {
 		return err
@@ -78,20 +74,4 @@ func checkKeys(doc yaml.Doc, k *hub.SourceKeys) error {
 		}
 	}
 	return checkURL(doc, "keys.jwks_uri", k.JWKSURI)
-}
-
-func checkAuth(doc yaml.Doc, a *hub.Auth) error {
-	switch {
-	case a == nil:
-		return nil
-	case a.Method == "bearer" && a.Token == nil:
-		return doc.Errorf("auth", "the method bearer has a token: {stored: NAME}")
-	case a.Method == "none" && a.Token != nil:
-		return doc.Errorf("auth.token", "the method none has no token")
-	case a.Method == "":
-		return doc.Errorf("auth", "auth says its method: bearer or none")
-	case oneOf(a.Method, "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "refresh_token", "signed_jwt"):
-		return doc.Errorf("auth.method", "%s", later("method: "+a.Method, "write method: bearer with a token, or none"))
-	}
-	return first(word(doc, "auth.method", a.Method, "bearer", "none"), checkSecret(doc, "auth.token", a.Token))
 }

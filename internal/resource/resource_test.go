@@ -146,7 +146,13 @@ func TestRefusals(t *testing.T) {
 		{"poll", source + "delivery: poll\n", "delivery: poll is not acted on by this version: write delivery: push"},
 		{"scim", strings.Replace(source, "type: ssf", "type: scim", 1), "type: scim is not acted on by this version"},
 		{"adopt", source + "stream: adopt\n", "stream: adopt is not acted on"},
-		{"profile", source + "profile: okta\n", "profile: okta is not acted on"},
+		{"profile", source + "profile: keycloack\n", "line 6:10: there is no partner profile \"keycloack\"; did you mean keycloak?"},
+		{"profile like none", source + "profile: acme-idp-of-our-own\n", "`countersign partners` lists them"},
+		{"profile of a receiver", source + "profile: okta-itp\n", "Okta Identity Threat Protection (as receiver) only receives"},
+		{"relax", source + "relax: [Q-31, Q-99]\n", "there is no quirk \"Q-99\""},
+		{"relax without a switch", source + "relax: [Q-43]\n", "Q-43 (tokens without a signature by poll) has no switch: refused always"},
+		{"relax the usual", source + "relax: [Q-35]\n", "is let pass everywhere and needs no switch"},
+		{"relax twice", source + "relax: [Q-31, Q-31]\n", "Q-31 is there twice"},
 		{"oauth", source + "auth: {method: client_secret_basic, client_id: a}\n", "auth.client_id is not acted on by this version"},
 		{"oauth alone", source + "auth: {method: private_key_jwt}\n", "method: private_key_jwt is not acted on"},
 		{"secret value", source + "auth: {method: bearer, token: hunter2}\n", "a mapping is wanted here"},
@@ -229,4 +235,14 @@ func FuzzResource(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Profiles and single quirks are acted on.
+func TestProfileOfASource(t *testing.T) {
+	const head = "apiVersion: countersign/v1\nkind: source\nname: idp\ntype: ssf\nissuer: https://idp.example.test\n"
+	for _, rest := range []string{"", "profile: generic\n", "profile: keycloak\n", "profile: okta\nrelax: [Q-31, Q-41/typ]\n", "relax: [Q-30]\n"} {
+		if _, err := resource.DecodeAll([]byte(head + rest)); err != nil {
+			t.Errorf("%q: %v", rest, err)
+		}
+	}
 }

@@ -1,8 +1,6 @@
 package resource
 
 import (
-	"strings"
-
 	"countersign/internal/hub"
 )
 
@@ -14,9 +12,7 @@ var absent = map[hub.Kind]map[string]string{
 		"approval":      later("approval", "remove it, or wait for the version with approvals; a deny keeps an action from happening"),
 		"then[].notify": later("notify", "remove the rule; channels come later"),
 	},
-	hub.KindSource: {
-		"auth.client_id": "", "auth.client_secret": "", "auth.token_endpoint": "", "auth.scope": "",
-	},
+	hub.KindSource:   {},
 	hub.KindClient:   {},
 	hub.KindStream:   {},
 	hub.KindTenant:   {},
@@ -30,20 +26,12 @@ func unsupported(kind hub.Kind, path, value string) string {
 		return why
 	}
 	switch {
-	case kind == hub.KindSource && strings.HasPrefix(path, "auth.") && path != "auth.method" && path != "auth.token" && !strings.HasPrefix(path, "auth.token."):
-		return later(path, "the methods bearer and none are; write auth: {method: bearer, token: {stored: NAME}}")
 	case kind == hub.KindPolicy && path == "limits.beyond" && value == "hold", kind == hub.KindSource && path == "orders.limits.beyond" && value == "hold":
 		return later("beyond: hold", "write beyond: deny, which refuses what goes over the limit and says so")
 	case kind == hub.KindIdentity && path == "protect" && value == "ask":
 		return later("protect: ask", "approvals come later; write protect: never, or none")
 	case kind == hub.KindSource && path == "type" && value != "ssf" && oneOf(value, "scim", "api", "webhook", "gtr", "bcl"):
 		return later("type: "+value, "only type: ssf is")
-	case kind == hub.KindSource && path == "delivery" && value == "poll":
-		return later("delivery: poll", "write delivery: push")
-	case kind == hub.KindSource && path == "stream" && value == "adopt":
-		return later("stream: adopt", "write stream: create, or none and the stream's audience")
-	case kind == hub.KindSource && path == "profile" && value != "generic":
-		return later("profile: "+value, "partner profiles come later; leave it out for the strict one")
 	}
 	return ""
 }
