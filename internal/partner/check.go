@@ -63,6 +63,9 @@ func (p *Profile) check() error {
 		if slices.Contains(p.QuirkIDs[:i], id) || slices.Contains(p.Notes, id) {
 			return fmt.Errorf("%s stands twice", id)
 		}
+		if k, ok := receiver.LookupQuirk(id); ok && k.Always() {
+			return fmt.Errorf("%s needs no switch: it belongs to notes", id)
+		}
 		if err := p.quirks.Set(id); err != nil {
 			return err
 		}
@@ -112,7 +115,7 @@ func Lookup(id string) (Row, bool) {
 	return Row{}, false
 }
 
-// order sorts by id: Q before P, by number, and a switch after the quirk that it is of.
+// order sorts by id: Q before L, by number, and a switch after the quirk that it is of.
 func order(rows []Row) []Row {
 	slices.SortStableFunc(rows, func(a, b Row) int {
 		if d := strings.Compare(b.ID[:1], a.ID[:1]); d != 0 {

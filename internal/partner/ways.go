@@ -3,7 +3,7 @@ package partner
 import "countersign/receiver"
 
 // ways are the quirks without a switch: what is done about each everywhere, or what one has to know. Those with a switch are in
-// receiver.QuirkTable. The ids are those of the list of quirks; P-1 to P-8 are what other peers taught.
+// receiver.QuirkTable. The ids are those of the list of quirks; L-1 to L-8 are what other peers taught.
 var ways = []Row{
 	{"Q-02", "issuer and address of the metadata share no path", "metadata_url is taken as it is; the issuer in it must be the source's, byte for byte", ""},
 	{"Q-03", "short metadata", "an endpoint that is absent turns its function off", ""},
@@ -53,14 +53,14 @@ var ways = []Row{
 	{"Q-61", "hub and source in one private network", "the guide begins with poll, which needs no address of ours", Theirs},
 	{"Q-62", "our own action comes back as a signal", "a rule does not act on the source of its signal with the same verb unless it says so", Ours},
 	{"Q-63", "the poll address vanishes on update", "the address of the create answer is kept, and sent back", ""},
-	{"P-1", "the receiver is asked for its status", "GET below a receive address is 404, cheap, and no refusal", ""},
-	{"P-2", "no audience anywhere", "Q-41/aud, and Q-18/create where the other side takes one", Theirs},
-	{"P-3", "the poll address is said once", "as Q-63", ""},
-	{"P-4", "delete is 200, listing is 403, changes want the id in the query", "every 2xx is success; a stream is found by the id that we kept; Q-14/query", ""},
-	{"P-5", "polls need a token of their own", "Q-54/token", Theirs},
-	{"P-6", "a stream that verifies and never delivers", "the doctor says so, and names default_subjects", Theirs},
-	{"P-7", "verification asked too often", "we wait for min_verification_interval and do not ask to find out", ""},
-	{"P-8", "verification without sub_id or state", "Q-30/stream takes it; it is shown that such a stream cannot be verified by state", Theirs},
+	{"L-1", "the receiver is asked for its status", "GET below a receive address is 404, cheap, and no refusal", ""},
+	{"L-2", "no audience anywhere", "Q-41/aud, and Q-18/create where the other side takes one", Theirs},
+	{"L-3", "the poll address is said once", "as Q-63", ""},
+	{"L-4", "delete is 200, listing is 403, changes want the id in the query", "every 2xx is success; a stream is found by the id that we kept; Q-14/query", ""},
+	{"L-5", "polls need a token of their own", "Q-54/token", Theirs},
+	{"L-6", "a stream that verifies and never delivers", "the doctor says so, and names default_subjects", Theirs},
+	{"L-7", "verification asked too often", "we wait for min_verification_interval and do not ask to find out", ""},
+	{"L-8", "verification without sub_id or state", "Q-30 takes it; it is shown that such a stream cannot be verified by state", Theirs},
 }
 
 // Rows are all quirks: of the list in its order, then what other peers taught.
