@@ -55,6 +55,7 @@ func StoreSuite(t *testing.T, open func(t *testing.T) transmitter.Store) {
 		{"redriving races with acknowledging", suiteRedriveRace},
 		{"what waits too long is set aside", suiteExpire},
 		{"the history tells what happened, latest first", suiteHistory},
+		{"lines of one moment are paged through", suiteMoment},
 		{"what is old enough is forgotten, and nothing else", suitePurge},
 		{"a key in use is counted, and its rows get another", suiteReissue},
 		{"giving rows another key races with delivery", suiteReissueRace},

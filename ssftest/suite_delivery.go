@@ -276,11 +276,63 @@ func suiteHistory(t *testing.T, s transmitter.Store) {
 	check(transmitter.DeliveryFilter{Outcome: transmitter.Delivered}, want[1])
 	check(transmitter.DeliveryFilter{Outcome: transmitter.Skipped, TXN: "t3"}, want[2])
 	check(transmitter.DeliveryFilter{JTI: "unknown"})
+	for i := range want { // a page begins where another ended
+		place := want[i].Place()
+		check(transmitter.DeliveryFilter{From: &place}, want[i:]...)
+		check(transmitter.DeliveryFilter{From: &place, N: 1}, want[i])
+	}
 	// The history outlives the stream, and then has no id of it.
 	must(t, s.DeleteStream(t.Context(), "r1", "s1"))
 	gone := want[1]
 	gone.StreamID = ""
 	check(transmitter.DeliveryFilter{JTI: "jti-s1-1"}, gone)
+}
+
+// suiteMoment has more lines of one moment than a page: each is found once, whatever the size of the pages.
+func suiteMoment(t *testing.T, s transmitter.Store) {
+	a, b, skipped := mustCreate(t, s, "r1", "s1"), mustCreate(t, s, "r1", "s2"), mustCreate(t, s, "r2", "s3")
+	const events = 60
+	at := eventNo(1).At
+	for n := range events {
+		out := &transmitter.Outgoing{Event: eventNo(n), Rows: []transmitter.Row{row(a, n), row(b, n)},
+			Skips: []transmitter.Skip{{Stream: skipped.Key, StreamID: "s3", Receiver: "r2", Reason: "why"}}}
+		out.Event.At = at
+		must(t, s.Enqueue(t.Context(), out))
+		var ends []transmitter.Outcome
+		for i, r := range out.Rows {
+			ends = append(ends, transmitter.Outcome{Stream: r.Stream, Seq: r.Seq, Plain: true, Dead: i == 1, Reason: "HTTP 400", At: at, First: at, JTI: r.JTI, Event: out.Event.Key, Tries: 1})
+		}
+		must(t, s.Done(t.Context(), ends))
+	}
+	whole := history(t, s, transmitter.DeliveryFilter{N: 4 * events})
+	same(t, len(whole), 3*events)
+	for i := range whole[1:] {
+		if whole[i].Place().Compare(whole[i+1].Place()) >= 0 {
+			t.Fatalf("line %d stands at %+v, the next at %+v", i, whole[i].Place(), whole[i+1].Place())
+		}
+	}
+	for _, size := range []int{1, 7, 64} {
+		var got []transmitter.Delivery
+		which := transmitter.DeliveryFilter{N: size + 1}
+		for {
+			page := history(t, s, which)
+			got = append(got, page[:min(size, len(page))]...)
+			if len(page) <= size {
+				break
+			}
+			next := page[size].Place()
+			which.From = &next
+		}
+		if d := cmp.Diff(whole, got); d != "" {
+			t.Fatalf("pages of %d (-whole +pages):\n%s", size, d)
+		}
+	}
+	place := whole[100].Place()
+	for _, l := range history(t, s, transmitter.DeliveryFilter{From: &place, Stream: b.Key, Outcome: transmitter.DeadLettered, N: 4 * events}) {
+		if l.Stream != b.Key || l.Outcome != transmitter.DeadLettered || l.Place().Compare(place) < 0 {
+			t.Fatalf("found %+v", l)
+		}
+	}
 }
 
 func suitePurge(t *testing.T, s transmitter.Store) {

@@ -294,7 +294,8 @@ func (m *Memory) Deliveries(_ context.Context, which DeliveryFilter) ([]Delivery
 	var out []Delivery
 	for _, d := range slices.Backward(m.history) {
 		if which.Stream != 0 && which.Stream != d.Stream || which.JTI != "" && which.JTI != d.JTI || which.TXN != "" && which.TXN != d.TXN ||
-			which.Outcome != "" && which.Outcome != d.Outcome || which.Before != 0 && d.At >= which.Before {
+			which.Outcome != "" && which.Outcome != d.Outcome || which.Before != 0 && d.At >= which.Before ||
+			which.From != nil && d.Place().Compare(*which.From) < 0 {
 			continue
 		}
 		if s := m.streams[d.Stream]; s != nil {
@@ -302,7 +303,7 @@ func (m *Memory) Deliveries(_ context.Context, which DeliveryFilter) ([]Delivery
 		}
 		out = append(out, d)
 	}
-	slices.SortStableFunc(out, func(a, b Delivery) int { return int(b.At - a.At) })
+	slices.SortStableFunc(out, func(a, b Delivery) int { return a.Place().Compare(b.Place()) })
 	return out[:min(len(out), or(which.N, 100))], nil
 }
 

@@ -1,5 +1,7 @@
 package transmitter
 
+import "cmp"
+
 // Event is what happened, kept once however many streams it goes to.
 type Event struct {
 	Key  int64  // of the store; set by Enqueue
@@ -124,7 +126,23 @@ type DeliveryFilter struct {
 	TXN     string
 	Outcome string
 	Before  Micros // only older ones; 0: from the latest
+	From    *Place // only lines from this place on, the ones there too; nil: from the latest
 	N       int    // at most; 0: 100
+}
+
+// Place is where a line stands in the history: latest first, of one moment by falling event, of one event by falling stream.
+// A place has more than one line only where one delivery ended twice at a moment.
+type Place struct {
+	At            Micros
+	Event, Stream int64
+}
+
+// Place gives where the line stands.
+func (d *Delivery) Place() Place { return Place{d.At, d.Event, d.Stream} }
+
+// Compare is negative where p comes before q in the history.
+func (p Place) Compare(q Place) int {
+	return cmp.Or(cmp.Compare(q.At, p.At), cmp.Compare(q.Event, p.Event), cmp.Compare(q.Stream, p.Stream))
 }
 
 // DeadLetter is a row that was set aside.

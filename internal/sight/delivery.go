@@ -57,14 +57,14 @@ func under(it *transmitter.Item, s *transmitter.Stream) Delivery {
 }
 
 // Search is a question about deliveries. Empty members do not filter. Its cursor is a place among the waiting rows, w_STREAM_SEQ, or in the history,
-// h_MICROS_N: the moment of the last line that was given, and how many of that moment were; 0 is its beginning.
+// h_MICROS_EVENT_STREAM_N: the place of the last line that was given, and how many of that place were; h_0_0_0_0 is its beginning.
 type Search struct {
 	Outcome, JTI, TXN string
 	Stream            int64 // the store's key
 
 	inHistory bool // the cursor is there
 	key, seq  int64
-	at        hub.Micros
+	place     transmitter.Place
 	skip      int
 }
 
@@ -75,19 +75,19 @@ func (s *Search) ends() bool { return s.Outcome != Waiting }
 func (s *Search) read(cursor string) error {
 	bad := hub.Errorf(hub.Invalid, "after %q is not from a page of this list", short(cursor)).WithHint("give the next of the page before, unchanged")
 	part := strings.Split(cursor, "_")
-	if len(part) != 3 {
-		return bad
-	}
-	a, err1 := strconv.ParseInt(part[1], 10, 64)
-	b, err2 := strconv.ParseInt(part[2], 10, 64)
-	if err1 != nil || err2 != nil || a < 0 || b < 0 {
-		return bad
+	var at []int64
+	for _, text := range part[1:] {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 {
+			return bad
+		}
+		at = append(at, n)
 	}
 	switch {
-	case part[0] == "w" && s.waits():
-		s.key, s.seq = a, b
-	case part[0] == "h" && s.ends() && b <= scanned && a < 1<<62:
-		s.inHistory, s.at, s.skip = true, hub.Micros(a), int(b)
+	case part[0] == "w" && len(at) == 2 && s.waits():
+		s.key, s.seq = at[0], at[1]
+	case part[0] == "h" && len(at) == 4 && s.ends() && at[3] <= scanned:
+		s.inHistory, s.place, s.skip = true, transmitter.Place{At: transmitter.Micros(at[0]), Event: at[1], Stream: at[2]}, int(at[3])
 	default:
 		return bad
 	}
@@ -163,27 +163,27 @@ func (s *Search) wait(ctx context.Context, box Outbox, views []transmitter.Strea
 func (s *Search) past(ctx context.Context, box Outbox, streams map[string]*transmitter.Stream, n int, l *hub.Listed[Delivery]) error {
 	left := n - len(l.Items)
 	f := transmitter.DeliveryFilter{Stream: s.Stream, JTI: s.JTI, TXN: s.TXN, Outcome: s.Outcome, N: left + s.skip + 1}
-	if s.at != 0 {
-		f.Before = transmitter.Micros(s.at) + 1
+	if s.place.At != 0 {
+		f.From = &s.place
 	}
 	all, err := box.Deliveries(ctx, f)
 	if err != nil {
 		return err
 	}
 	skip := s.skip
-	at, of := s.at, s.skip // where the page ends
+	at, of := s.place, s.skip // where the page ends
 	first := len(l.Items)
 	for i := range all {
-		if skip > 0 && hub.Micros(all[i].At) == s.at {
+		if skip > 0 && all[i].Place() == s.place {
 			skip--
 			continue
 		}
 		if len(l.Items) >= n {
-			l.Next = fmt.Sprintf("h_%d_%d", at, of)
+			l.Next = fmt.Sprintf("h_%d_%d_%d_%d", at.At, at.Event, at.Stream, of)
 			break
 		}
-		if hub.Micros(all[i].At) != at {
-			at, of = hub.Micros(all[i].At), 0
+		if all[i].Place() != at {
+			at, of = all[i].Place(), 0
 		}
 		of++
 		l.Items = append(l.Items, ended(&all[i], streams))

@@ -53,7 +53,7 @@ func (l *lines) Dead(context.Context, int64, int) ([]transmitter.DeadLetter, err
 func (l *lines) Deliveries(_ context.Context, f transmitter.DeliveryFilter) ([]transmitter.Delivery, error) {
 	var out []transmitter.Delivery
 	for _, d := range l.all {
-		if (f.Before == 0 || d.At < f.Before) && len(out) < f.N {
+		if (f.Before == 0 || d.At < f.Before) && (f.From == nil || d.Place().Compare(*f.From) >= 0) && len(out) < f.N {
 			out = append(out, d)
 		}
 	}
@@ -129,11 +129,11 @@ func TestLooksAreBounded(t *testing.T) {
 
 // FuzzCursor: a cursor from outside is refused, or leads into the list; it is never a crash.
 func FuzzCursor(f *testing.F) {
-	for _, s := range []string{"", "w_1_2", "h_999_1", "h_0_0", "w_-1_0", "h_99999999999999999999_1", "x_1_1", "h_1_1_1", "w__", "h_1000_5000", "\x00"} {
+	for _, s := range []string{"", "w_1_2", "h_999_1", "h_0_0", "w_-1_0", "h_99999999999999999999_1", "x_1_1", "h_1_1_1", "h_1_2_3_4", "h_0_0_0_0", "h_1_1_1_5001", "w__", "h_1000_5000", "\x00"} {
 		f.Add(s, "")
 	}
 	f.Add("w_1_1", Waiting)
-	f.Add("h_1_1", transmitter.DeadLettered)
+	f.Add("h_1_1_1_1", transmitter.DeadLettered)
 	l := fill(3, 9, 2)
 	f.Fuzz(func(t *testing.T, cursor, outcome string) {
 		p, err := Search{Outcome: outcome}.Find(t.Context(), l, l, cursor, 5)

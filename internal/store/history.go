@@ -55,15 +55,7 @@ type historySearch struct {
 
 // cut keeps the n latest lines.
 func (h *historySearch) cut() {
-	slices.SortStableFunc(h.found, func(a, b transmitter.Delivery) int {
-		switch {
-		case a.At > b.At:
-			return -1
-		case a.At < b.At:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(h.found, func(a, b transmitter.Delivery) int { return a.Place().Compare(b.Place()) })
 	h.found = h.found[:min(len(h.found), h.n)]
 }
 
@@ -92,6 +84,9 @@ func (h *historySearch) pages() error {
 		if h.which.Before != 0 {
 			w.add(`first_at < ?`, int64(h.which.Before))
 		}
+		if h.which.From != nil {
+			w.add(`first_at <= ?`, int64(h.which.From.At))
+		}
 		if h.events != nil {
 			w.add(`last_event >= ?`, h.from)
 			w.add(`first_event <= ?`, h.to)
@@ -112,8 +107,8 @@ func (h *historySearch) pages() error {
 			}
 			if len(h.found) >= h.n {
 				h.cut()
-				// Nothing in this page or a later one is later than what is there.
-				if enough = int64(h.found[h.n-1].At) >= lastAt; enough {
+				// Nothing in this page or a later one comes before what is there.
+				if enough = int64(h.found[h.n-1].At) > lastAt; enough {
 					return nil
 				}
 			}
@@ -134,7 +129,8 @@ func (h *historySearch) lines(stream int64, entries []byte) error {
 			outcome = transmitter.DeadLettered
 		}
 		f := &h.which
-		if f.JTI != "" && f.JTI != o.JTI || f.Outcome != "" && f.Outcome != outcome || f.Before != 0 && o.At >= f.Before || h.events != nil && !h.events[o.Event] {
+		if f.JTI != "" && f.JTI != o.JTI || f.Outcome != "" && f.Outcome != outcome || f.Before != 0 && o.At >= f.Before ||
+			f.From != nil && (transmitter.Place{At: o.At, Event: o.Event, Stream: stream}).Compare(*f.From) < 0 || h.events != nil && !h.events[o.Event] {
 			return nil
 		}
 		h.found = append(h.found, transmitter.Delivery{Stream: stream, JTI: o.JTI, Event: o.Event, Outcome: outcome, Status: o.Status, Reason: o.Reason,
@@ -157,8 +153,13 @@ func (h *historySearch) skips() error {
 		w.add(`event >= ?`, h.from)
 		w.add(`event <= ?`, h.to)
 	}
+	if f := h.which.From; f != nil {
+		w.args = append(w.args, int64(f.At), f.Event, f.Stream)
+		k := len(w.args)
+		w.where.WriteString(` AND (at, event, stream) <= ($` + itoa(k-2) + `, $` + itoa(k-1) + `, $` + itoa(k) + `)`)
+	}
 	left := h.n
-	rows := ` ORDER BY at DESC, seq DESC`
+	rows := ` ORDER BY at DESC, event DESC, stream DESC`
 	if h.events == nil {
 		w.args = append(w.args, h.n)
 		rows += ` LIMIT $` + itoa(len(w.args))

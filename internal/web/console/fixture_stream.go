@@ -90,7 +90,7 @@ func (o *out) Dead(_ context.Context, stream int64, n int) ([]transmitter.DeadLe
 func (o *out) Deliveries(_ context.Context, f transmitter.DeliveryFilter) ([]transmitter.Delivery, error) {
 	var all []transmitter.Delivery
 	for _, l := range o.lines {
-		if (f.Stream == 0 || f.Stream == l.Stream) && (f.JTI == "" || f.JTI == l.JTI) && (f.TXN == "" || f.TXN == l.TXN) && (f.Outcome == "" || f.Outcome == l.Outcome) && (f.Before == 0 || l.At < f.Before) && len(all) < f.N {
+		if (f.Stream == 0 || f.Stream == l.Stream) && (f.JTI == "" || f.JTI == l.JTI) && (f.TXN == "" || f.TXN == l.TXN) && (f.Outcome == "" || f.Outcome == l.Outcome) && (f.Before == 0 || l.At < f.Before) && (f.From == nil || l.Place().Compare(*f.From) >= 0) && len(all) < f.N {
 			all = append(all, l)
 		}
 	}
