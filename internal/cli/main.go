@@ -182,6 +182,9 @@ func (m *Main) root() *cobra.Command {
 	add(groupSetUp, a.applyCommand(), a.exportCommand(), a.diffCommand())
 	for _, n := range nouns {
 		add(groupSetUp, a.nounCommand(n))
+		if n.kind == hub.KindIdentity {
+			add(groupSetUp, a.accountCommand())
+		}
 	}
 	add(groupSetUp, a.streamCommand(), a.secretCommand(), a.tokenCommand(), a.keyCommand())
 	add(groupWatch, a.signalCommand(), a.actionCommand(), a.orderCommand(), a.receiptCommand(), a.deliveryCommand())

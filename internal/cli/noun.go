@@ -167,6 +167,9 @@ func (a *App) nounCommand(n nounSpec) *cobra.Command {
 	}}
 	del.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd := noun(string(n.kind), n.short, list, show, del)
+	if n.kind == hub.KindIdentity {
+		cmd.AddCommand(a.identityImport())
+	}
 	if n.kind == hub.KindPolicy {
 		cmd.AddCommand(a.policyTest(), a.policyTemplates())
 	}

@@ -12,13 +12,20 @@ import (
 )
 
 func (a *App) signalCommand() *cobra.Command {
-	return noun("signal", "What came in, and what became of it", a.signalList(), a.signalShow(), a.signalSend())
+	return noun("signal", "What came in, and what became of it", a.signalList(), a.signalShow(), a.signalRedrive(), a.signalSend())
 }
 
 func (a *App) signalList() *cobra.Command {
 	var limit int
 	var state, source, eventType, identity string
+	var unresolved bool
 	c := &cobra.Command{Use: "list", Short: "List signals, newest first", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+		if unresolved && state != "" && state != string(hub.SignalUnresolved) {
+			return hub.Errorf(hub.Invalid, "--unresolved does not go with --state %s", state)
+		}
+		if unresolved {
+			state = string(hub.SignalUnresolved)
+		}
 		cl, err := a.client()
 		if err != nil {
 			return err
@@ -46,10 +53,14 @@ func (a *App) signalList() *cobra.Command {
 			}
 			rows = append(rows, []string{s.ID, when(s.Received), shortType(s.EventType), s.Source, who, string(s.State), answer})
 		}
-		return a.listed(rows, more, []string{"id", "received", "event", "from", "whom", "state", "receipt"}, "signal")
+		if err := a.listed(rows, more, []string{"id", "received", "event", "from", "whom", "state", "receipt"}, "signal"); err != nil || !unresolved || len(rows) == 0 {
+			return err
+		}
+		return a.unresolvedSummary(c.Context(), cl)
 	}}
 	c.Flags().IntVar(&limit, "limit", 50, "how many at most; 0: all")
 	c.Flags().StringVar(&state, "state", "", "received, unresolved, decided or done")
+	c.Flags().BoolVar(&unresolved, "unresolved", false, "what waits until somebody fits its subject, and how much of it there is")
 	c.Flags().StringVar(&source, "source", "", "only from this source")
 	c.Flags().StringVar(&eventType, "event", "", "only of this type")
 	c.Flags().StringVar(&identity, "identity", "", "only about this identity")
