@@ -188,7 +188,6 @@ func (p *Poller) poll(ctx context.Context, immediately bool) (n int, more bool, 
 		return 0, false, backOff(p.fails, pollPause, pollLongest, err), err
 	}
 	told := p.acknowledged(req)
-	p.fails = 0
 	if p.bound > 0 {
 		if p.bound *= 2; p.bound >= cmp.Or(max(p.MaxEvents, 0), DefaultPollEvents) {
 			p.bound = 0
@@ -198,6 +197,9 @@ func (p *Poller) poll(ctx context.Context, immediately bool) (n int, more bool, 
 	later, fresh := p.take(ctx, answer.Sets, told)
 	if p.Polled != nil {
 		p.Polled(n, nil)
+	}
+	if later == nil {
+		p.fails = 0
 	}
 	switch {
 	case later != nil: // the fault is ours: the rest comes again
@@ -276,7 +278,9 @@ func (p *Poller) take(ctx context.Context, sets map[string]string, told map[stri
 			}
 			p.errs[jti] = wrong
 		default:
-			later = verdicts[i]
+			if later == nil || asked(verdicts[i]) > asked(later) {
+				later = verdicts[i]
+			}
 			continue
 		}
 		fresh = fresh || !told[jti]
