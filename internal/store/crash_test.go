@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 			leaseChild(rest)
 		case "sent":
 			sendingChild(rest)
+		case "chores":
+			choringChild(rest)
 		default:
 			child(spec)
 		}

@@ -159,20 +159,40 @@ func (v *Transmitter) Expire(ctx context.Context, before transmitter.Micros, n i
 	return total, err
 }
 
-// notRedriven gives those rows that were not put back since they were found: given up by another process meanwhile, and
-// redriven, they are young again.
+// notRedriven gives those of the rows that are still there and were not put back since they were found: given up by another
+// process meanwhile, and redriven, they are young again. Where others write beside, they are held until the end, so that
+// nobody puts them back in between.
 func (v *Transmitter) notRedriven(t *tx, found []transmitter.Outcome, before transmitter.Micros) ([]transmitter.Outcome, error) {
-	again := map[int64]bool{}
-	err := t.each(func(scan scanFunc) error {
-		var seq int64
-		err := scan(&seq)
-		again[seq] = true
-		return err
-	}, `SELECT seq FROM redriven WHERE tenant = $1 AND at >= $2`, v.tenant, int64(before))
-	if err != nil || len(again) == 0 {
-		return found, err
+	type place struct{ stream, seq int64 }
+	held := map[place]bool{}
+	if v.s.d == &postgresDialect {
+		seqs := map[int64][]int64{}
+		for i := range found {
+			seqs[found[i].Stream] = append(seqs[found[i].Stream], found[i].Seq)
+		}
+		for _, stream := range mapKeys(seqs) {
+			err := t.each(func(scan scanFunc) error {
+				p := place{stream: stream}
+				err := scan(&p.seq)
+				held[p] = true
+				return err
+			}, `SELECT seq FROM outbox WHERE stream = $1 AND `+v.s.d.in("seq", 2)+` ORDER BY seq FOR UPDATE`, stream, v.s.d.ints(seqs[stream]))
+			if err != nil {
+				return nil, err
+			}
+		}
 	}
-	return slices.DeleteFunc(slices.Clone(found), func(o transmitter.Outcome) bool { return again[o.Seq] }), nil
+	again := map[place]bool{}
+	err := t.each(func(scan scanFunc) error {
+		var p place
+		err := scan(&p.stream, &p.seq)
+		again[p] = true
+		return err
+	}, `SELECT stream, seq FROM redriven WHERE tenant = $1 AND at >= $2`, v.tenant, int64(before))
+	return slices.DeleteFunc(slices.Clone(found), func(o transmitter.Outcome) bool {
+		p := place{o.Stream, o.Seq}
+		return again[p] || v.s.d == &postgresDialect && !held[p]
+	}), err
 }
 
 // forgetRedriven forgets redrives that say nothing of the age of a row any more.
