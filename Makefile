@@ -42,5 +42,5 @@ fuzz: ## every fuzz target for FUZZTIME each
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
 
 generate: ## remake generated files and goldens
-	$(GO) test ./internal/config ./internal/web/console -update
+	$(GO) test ./internal/config ./internal/partner ./internal/web/console -update
 	$(GO) test ./cmd/countersign -run TestDocsEventTypes -update

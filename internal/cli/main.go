@@ -188,7 +188,7 @@ func (m *Main) root() *cobra.Command {
 	}
 	add(groupSetUp, a.streamCommand(), a.secretCommand(), a.tokenCommand(), a.keyCommand())
 	add(groupWatch, a.signalCommand(), a.actionCommand(), a.orderCommand(), a.receiptCommand(), a.deliveryCommand())
-	add(groupTest, a.sendCommand(), a.listenCommand(), a.eventCommand(), a.packCommand())
+	add(groupTest, a.sendCommand(), a.listenCommand(), a.eventCommand(), a.packCommand(), a.partnersCommand())
 	add(groupBench, a.benchCommand())
 	root.AddCommand(a.devCommand())
 	a.completions(root)
