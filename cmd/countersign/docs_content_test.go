@@ -21,6 +21,7 @@ import (
 	"countersign/event/scim"
 	"countersign/event/ssf"
 	"countersign/internal/cli"
+	"countersign/internal/hub"
 	"countersign/internal/config"
 	"countersign/internal/connector"
 	"countersign/internal/flow/decide"
@@ -173,6 +174,22 @@ func eventTypes() string {
 			note += ", about the stream"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s%s | %s | `%s` |\n", t.Name, t.Title, t.Clause, note, defaults(t), t.URI)
+	}
+	b.WriteString("\n## What each type means\n\nBelow `signal.event` a condition names the members that are listed here, and no others: a name that is misspelt is refused when\n" +
+		"the policy is loaded. A member that an event does not have reads as empty. What else a sender adds stands in `signal.payload`,\n" +
+		"which is the event as it came. `countersign event show TYPE` says the same.\n")
+	for _, t := range event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), scim.Vocabulary()).Types() {
+		m, ok := hub.MeaningOf(t.URI)
+		if !ok {
+			continue
+		}
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n```json\n%s\n```\n", t.Name, m.Means, m.Example)
+		if len(m.Variables) > 0 {
+			b.WriteString("\n| In conditions | Kind | Says |\n|---|---|---|\n")
+		}
+		for _, v := range m.Variables {
+			fmt.Fprintf(&b, "| `signal.event.%s` | %s | %s |\n", v.Name, v.Kind, v.Text)
+		}
 	}
 	return b.String()
 }

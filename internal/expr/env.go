@@ -109,7 +109,7 @@ func object(name string) *types.Type { return types.NewObjectType(name) }
 // ordered and accepted), source and now.
 func ForPolicy(event Shape) (*Env, error) {
 	p := newProvider(map[string]Shape{
-		objSignal: {Members: map[string]Kind{"type": Text, "name": Text, "issuer": Text, "txn": Text, "jti": Text, "subject": Map}},
+		objSignal: {Members: map[string]Kind{"type": Text, "name": Text, "issuer": Text, "txn": Text, "jti": Text, "subject": Map, "payload": Map}},
 		objEvent:  event,
 		objIdentity: {Members: map[string]Kind{"name": Text, "emails": Texts, "labels": Texts, "groups": Texts,
 			"protect": Text, "known": Bool}},

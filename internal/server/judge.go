@@ -10,6 +10,7 @@ import (
 	"countersign/internal/flow/decide"
 	"countersign/internal/flow/emit"
 	"countersign/internal/hub"
+	"countersign/internal/partner"
 	"countersign/internal/store"
 	"countersign/receipt"
 	"countersign/set"
@@ -73,8 +74,14 @@ func (s *Server) correlate(ctx context.Context, v *view, sig *hub.Signal) (*corr
 	if src := v.sources[sig.Source]; src != nil {
 		spec = src.spec
 	}
-	who, err := correlate.Correlate(ctx, v.people, correlate.Input{Signal: sig, Source: spec, LooksUp: v.looksUp})
+	who, err := correlate.Correlate(ctx, v.people, correlate.Input{Signal: sig, Source: spec, LooksUp: v.looksUp, Wildcards: wildcards(spec)})
 	return who, spec, err
+}
+
+// wildcards reports whether the source's partner profile writes ALL for every session.
+func wildcards(spec *hub.Source) bool {
+	p, ok := partner.Find(spec.Profile)
+	return ok && p.Wildcards
 }
 
 // whyUnresolved gives the reason code for an order whose subject nobody fits; empty where somebody fits by now.

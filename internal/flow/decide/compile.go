@@ -46,10 +46,7 @@ func Compile(p hub.Policy, version int64, types *event.Registry) (*Compiled, err
 			return nil, fault(fmt.Sprintf("on[%d]", i), "%s is about the stream itself and about no person", name)
 		}
 		c.types[t.URI] = true
-		shape.Open = shape.Open || t.Open
-		for _, m := range t.Members {
-			shape.Members[m] = memberKind[m]
-		}
+		shapeOf(t, &shape)
 	}
 	env, err := expr.ForPolicy(shape)
 	if err != nil {
@@ -88,13 +85,6 @@ func Compile(p hub.Policy, version int64, types *event.Registry) (*Compiled, err
 		c.rules = append(c.rules, prog)
 	}
 	return c, nil
-}
-
-// memberKind types the event members that conditions use as something other than text; the rest are Any
-// and read as "" when absent.
-var memberKind = map[string]expr.Kind{
-	"event_timestamp": expr.Int, "reason_admin": expr.Map, "reason_user": expr.Map, "claims": expr.Map,
-	"amr": expr.List, "ips": expr.List, "attributes": expr.List,
 }
 
 // dangerous actions take an account away; a policy that uses them names its sources.

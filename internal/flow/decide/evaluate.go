@@ -3,6 +3,7 @@ package decide
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	"countersign/internal/expr"
@@ -28,7 +29,7 @@ func variables(in Input) map[string]any {
 	}
 	return map[string]any{
 		"signal": map[string]any{"type": sig.EventType, "name": shortName(sig.EventType), "issuer": sig.Issuer, "txn": sig.TXN, "jti": sig.JTI,
-			"subject": subject, "event": payload},
+			"subject": subject, "event": eventOf(sig.EventType, payload), "payload": payload},
 		"identity": map[string]any{"name": id.Name, "emails": texts(id.Emails), "labels": texts(id.Labels), "groups": texts(id.Groups), "protect": id.Protect, "known": !in.Person.Implicit},
 		"actions":  actions,
 		"source":   in.Source.Name,
@@ -165,7 +166,14 @@ func (d *decider) inputs() json.RawMessage {
 	if d.vars == nil {
 		return json.RawMessage(`{}`)
 	}
-	b, err := json.Marshal(d.vars)
+	// The payload stands with the signal, and as signal.event here.
+	vars := maps.Clone(d.vars)
+	if sig, ok := vars["signal"].(map[string]any); ok {
+		sig = maps.Clone(sig)
+		delete(sig, "payload")
+		vars["signal"] = sig
+	}
+	b, err := json.Marshal(vars)
 	if err != nil {
 		return json.RawMessage(fmt.Sprintf(`{"error": %q}`, err.Error()))
 	}
