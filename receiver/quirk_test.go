@@ -168,7 +168,7 @@ func TestQuirks(t *testing.T) {
 		}
 	}
 	req.Covers(t, "RX-56", "RX-68", "LEG-10", "LEG-11", "LEG-12", "LEG-13", "LEG-17", "LEG-27", "EV-14",
-		"Q-30", "Q-31", "Q-32", "Q-35", "Q-36", "Q-37", "Q-38", "Q-39", "Q-41", "Q-45", "Q-53")
+		"Q-22", "Q-30", "Q-30/sub", "Q-31", "Q-32", "Q-35", "Q-36", "Q-37", "Q-38", "Q-39", "Q-41", "Q-41/exp", "Q-41/aud", "Q-41/typ", "Q-45", "Q-53", "L-8")
 }
 
 // clientQuirk are those about the stream API.

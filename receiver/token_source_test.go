@@ -299,7 +299,7 @@ func TestTokenIsKeptSharedAndRefreshedEarly(t *testing.T) {
 }
 
 func TestClientTriesOnceMoreAfter401(t *testing.T) {
-	req.Covers(t, "AZ-24", "RX-96")
+	req.Covers(t, "AZ-24", "RX-96", "Q-25")
 	for name, c := range map[string]struct {
 		good      string
 		calls     int
