@@ -299,6 +299,7 @@ func TestNothingToEnd(t *testing.T) {
 	if n := len(s.requests()); n != 0 {
 		t.Errorf("%d acting requests", n)
 	}
+	req.Covers(t, "Q-56")
 }
 
 func TestNobodyThereGivesNoLine(t *testing.T) {

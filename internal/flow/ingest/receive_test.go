@@ -55,7 +55,7 @@ func TestPushAndPollAreOneDoor(t *testing.T) {
 			if err == nil || door == ingest.Poll && !errors.As(err, &refused) {
 				t.Errorf("a clash gave %v", err)
 			}
-			req.Covers(t, "RX-58", "RX-64", "RX-78", "RX-80", "RX-87", "RX-88", "RX-90", "IOP-20", "IOP-21")
+			req.Covers(t, "RX-58", "RX-64", "RX-78", "RX-80", "RX-87", "RX-88", "RX-90", "IOP-20", "IOP-21", "Q-50")
 		})
 	}
 	h := newHouse(t, func(s *ingest.Source) { s.Door = ingest.Poll }, nil)
@@ -106,7 +106,7 @@ func TestVerificationWaitsForNobody(t *testing.T) {
 	if len(states) != 4 || len(h.shelf.sigs) != 1 {
 		t.Errorf("states %q, %d signals", states, len(h.shelf.sigs))
 	}
-	req.Covers(t, "RX-39", "RX-40", "RX-41", "RX-42")
+	req.Covers(t, "RX-39", "RX-40", "RX-41", "RX-42", "Q-23", "Q-27")
 }
 
 // The transmitter tells that it changed our stream; what it says is kept, and where it cannot be it is told again.
@@ -248,4 +248,5 @@ func TestNothingIsBelowAnAddress(t *testing.T) {
 	if w := h.push(h.about(person)); w.Code != http.StatusAccepted {
 		t.Errorf("afterwards: %d", w.Code)
 	}
+	req.Covers(t, "L-1")
 }
