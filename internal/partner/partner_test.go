@@ -90,6 +90,10 @@ func TestCure(t *testing.T) {
 		{keycloak, "Q-30", Theirs, "ssf.profile=SSF_1_0"},
 		{nil, "Q-30", Theirs, "send sub_id"},
 		{keycloak, "invalid_issuer", Ours, "byte for byte"},
+		{keycloak, "401", Theirs, "everybody was signed out of the realm"},
+		{keycloak, "404", Theirs, "ssf.transmitterEnabled=true"},
+		{keycloak, "409", Ours, "stream: adopt"},
+		{nil, "401", Ours, "ssf.manage and ssf.read"},
 		{nil, "something else", "", ""},
 	} {
 		text, side := Cure(c.p, c.what)
@@ -105,6 +109,7 @@ func TestCure(t *testing.T) {
 	if text, side, id := CureFor(nil, "invalid_audience", errors.New("x")); id != "" || side != Ours || text == "" {
 		t.Errorf("%q %q %q", text, side, id)
 	}
+	req.Covers(t, "Q-24", "Q-25")
 }
 
 // With a profile, the switches of a source are the profile's and its own.
@@ -165,6 +170,10 @@ func TestWhatIsToBeKnown(t *testing.T) {
 			t.Errorf("the page of SailPoint does not say %q", words)
 		}
 	}
+	okta, _ := Find("okta-itp")
+	if !strings.Contains(okta.Page(), "202 means that the token was taken, not that anybody was found") {
+		t.Error("the page of Okta does not say what its 202 means")
+	}
 	sgnl, _ := Find("sgnl")
 	if text, side := Cure(sgnl, "authentication_failed"); side != Theirs || !strings.Contains(text, "Bearer") {
 		t.Errorf("Q-16: %q", text)
@@ -173,5 +182,5 @@ func TestWhatIsToBeKnown(t *testing.T) {
 	if text, side := Cure(ibm, "invalid_key"); side != Theirs || !strings.Contains(text, "sign_poll_set") {
 		t.Errorf("Q-43: %q", text)
 	}
-	req.Covers(t, "Q-16", "Q-40", "Q-44", "Q-46", "Q-47", "Q-48", "Q-49", "Q-55", "Q-57", "Q-58", "Q-59", "Q-61")
+	req.Covers(t, "Q-16", "Q-40", "Q-44", "Q-46", "Q-47", "Q-48", "Q-49", "Q-51", "Q-55", "Q-57", "Q-58", "Q-59", "Q-61", "Q-62")
 }
