@@ -35,7 +35,7 @@ func TestTransmitterContract(t *testing.T) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		ssftest.StoreSuite(t, func(t *testing.T) transmitter.Store {
-			return postgresPlace(t).open(t, Config{}).Transmitter(tenant, sealer{})
+			return usedPostgresPlace(t).open(t, Config{}).Transmitter(tenant, sealer{})
 		})
 	})
 }

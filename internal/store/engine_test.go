@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"countersign/internal/hub"
 	"countersign/internal/pgtest"
@@ -56,7 +59,53 @@ func eachPlace(t *testing.T, f func(t *testing.T, p place)) {
 
 // eachEngine is eachPlace for tests that need the store opened once, with the strict configuration.
 func eachEngine(t *testing.T, f func(t *testing.T, s *Store)) {
-	eachPlace(t, func(t *testing.T, p place) { f(t, p.open(t, Config{})) })
+	t.Run("sqlite", func(t *testing.T) { f(t, sqlitePlace(t).open(t, Config{})) })
+	t.Run("postgres", func(t *testing.T) { f(t, usedPostgresPlace(t).open(t, Config{})) })
+}
+
+// used are schemas whose tables are empty again: making them anew takes longer than most tests.
+var used struct {
+	sync.Mutex
+	places []place
+}
+
+// usedPostgresPlace is postgresPlace with a schema that tests before may have used. It is opened once, in this process.
+func usedPostgresPlace(t testing.TB) place {
+	used.Lock()
+	defer used.Unlock()
+	var p place
+	if n := len(used.places); n > 0 {
+		p, used.places = used.places[n-1], used.places[:n-1]
+	} else {
+		p = postgresPlace(t)
+	}
+	t.Cleanup(func() { // after the store was closed
+		if t.Failed() || sweep(p) != nil {
+			return
+		}
+		used.Lock()
+		defer used.Unlock()
+		used.places = append(used.places, p)
+	})
+	return p
+}
+
+// sweep empties the tables of a schema that nobody has open.
+func sweep(p place) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, p.url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, `SET lock_timeout = '2s'; SET session_replication_role = replica; SET search_path = `+p.schema+`;
+DO $$ DECLARE name text; BEGIN
+	FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename NOT IN ('schema_version', 'counter', 'shard_lease') LOOP
+		EXECUTE 'DELETE FROM ' || quote_ident(name);
+	END LOOP;
+	UPDATE shard_lease SET owner = '', epoch = 0;
+END $$`)
+	return err
 }
 
 func must(t testing.TB, err error) {
