@@ -37,10 +37,10 @@ func asked(err error) time.Duration {
 
 // temporary tells whether the same call may succeed in a moment: the other side says so, or the connection failed.
 func temporary(err error) bool {
-	if e, ok := errors.AsType[interface {
-		error
-		Temporary() bool
-	}](err); ok {
+	if e, ok := errors.AsType[*APIError](err); ok {
+		return e.Temporary()
+	}
+	if e, ok := errors.AsType[*TokenError](err); ok {
 		return e.Temporary()
 	}
 	_, ok := errors.AsType[*url.Error](err)

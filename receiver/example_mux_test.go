@@ -115,6 +115,7 @@ func ExampleReceipts() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	poller.Log = slog.New(slog.DiscardHandler)
 	go signals.Run(ctx)
 	go poller.Run(ctx)
 

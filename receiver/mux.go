@@ -92,6 +92,9 @@ type MuxConfig struct {
 	// Critical lists the members that the transmitter calls critical. Nil: as in its metadata, where that is read for Keys.
 	Critical []string
 
+	// Quirks are those of the transmitter. The zero value is strict.
+	Quirks Quirks
+
 	// Inbox keeps what came until it is dealt with.
 	Inbox Inbox
 	// Receipts answers orders. Nil: there are no orders, and a directive means nothing.
@@ -153,10 +156,10 @@ func NewMux(cfg MuxConfig) (*Mux, error) {
 		cfg.Now = time.Now
 	}
 	m := &Mux{cfg: cfg, acts: map[string]func(context.Context, *Other) (receipt.Line, error){}, wake: make(chan struct{}, 1),
-		client: &Client{HTTP: cfg.HTTP}, keys: cfg.Keys, critical: cfg.Critical}
+		client: &Client{HTTP: cfg.HTTP, Quirks: cfg.Quirks}, keys: cfg.Keys, critical: cfg.Critical}
 	m.handler = &Handler{
 		Policy: m.policy, Keep: m.keep, Verification: m.verification, Authorization: cfg.Authorization,
-		Registry: cfg.Registry, StreamID: cfg.StreamID, Report: m.report,
+		Registry: cfg.Registry, StreamID: cfg.StreamID, Quirks: cfg.Quirks, Report: m.report,
 	}
 	return m, nil
 }

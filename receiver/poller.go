@@ -117,7 +117,7 @@ func (p *Poller) Run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushFor)
 	defer cancel()
 	if err := p.flush(ctx); err != nil {
-		p.log().LogAttrs(ctx, slog.LevelInfo, "kept signals could not be acknowledged at the end and will come again", slog.Any("err", err))
+		p.log().LogAttrs(ctx, slog.LevelInfo, "kept signals could not be acknowledged at the end and will come again", slog.String("err", harmless(err)))
 	}
 	return nil
 }
