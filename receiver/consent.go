@@ -83,7 +83,7 @@ func (s *RefreshSource) Finish(ctx context.Context, c *Consent, answer url.Value
 	case answer.Has("iss") && s.Issuer != "" && one("iss") != s.Issuer: // RFC 9207 §2.4
 		return fmt.Errorf("%w: it comes from another authorization server", ErrRefusedConsent)
 	case answer.Has("error"):
-		return fmt.Errorf("%w: %s %q", ErrRefusedConsent, excerpt([]byte(one("error"))), excerpt([]byte(one("error_description"))))
+		return fmt.Errorf("%w: %q %q", ErrRefusedConsent, excerpt([]byte(one("error"))), excerpt([]byte(one("error_description"))))
 	case one("code") == "":
 		return fmt.Errorf("%w: code is missing", ErrRefusedConsent)
 	}

@@ -114,7 +114,7 @@ func (t *TokenSource) refusal(res *http.Response, body []byte, secrets ...string
 	_ = json.Unmarshal(body, &in) // no such object: the status says it all
 	clean := func(s string) string {
 		for _, secret := range append(secrets, t.Secret, url.QueryEscape(t.Secret)) {
-			if secret != "" {
+			if len(secret) >= 4 { // of a shorter one nothing is left to hide, and every word would lose a letter
 				s = strings.ReplaceAll(s, secret, "***")
 			}
 		}

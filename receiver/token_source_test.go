@@ -42,7 +42,9 @@ type authority struct {
 	basic  []string
 	paths  []string
 	issuer string
-	answer func(w http.ResponseWriter, n int)
+	// consent is the authorization_endpoint of its metadata.
+	consent string
+	answer  func(w http.ResponseWriter, n int)
 }
 
 func newAuthority(t *testing.T, answer func(w http.ResponseWriter, n int)) *authority {
@@ -53,7 +55,7 @@ func newAuthority(t *testing.T, answer func(w http.ResponseWriter, n int)) *auth
 		w.Header().Set("Content-Type", "application/json")
 		a.paths = append(a.paths, r.Method+" "+r.URL.Path)
 		if r.Method == http.MethodGet {
-			fmt.Fprintf(w, `{"issuer":%q,"token_endpoint":%q}`, a.issuer, a.URL+"/token")
+			fmt.Fprintf(w, `{"issuer":%q,"token_endpoint":%q,"authorization_endpoint":%q}`, a.issuer, a.URL+"/token", a.consent)
 			return
 		}
 		r.ParseForm()
