@@ -23,6 +23,8 @@ KILLS=${KILLS:-10}
 export KILLS
 run "countersign bench kill" bin/countersign bench kill --kills "$KILLS"
 run "countersign bench kill --database postgres://…" scripts/with-postgres.sh sh -c 'bin/countersign bench kill --kills "$KILLS" --database "$COUNTERSIGN_TEST_POSTGRES"'
+run "countersign bench kill-receive" bin/countersign bench kill-receive
+run "countersign bench kill-receive --database postgres://…" scripts/with-postgres.sh sh -c 'bin/countersign bench kill-receive --database "$COUNTERSIGN_TEST_POSTGRES"'
 run "countersign bench outage --seconds 60 --database postgres://…" scripts/with-postgres.sh sh -c 'bin/countersign bench outage --seconds 60 --database "$COUNTERSIGN_TEST_POSTGRES"'
 run "countersign bench full --seconds 20 --dir (a file system of 48 MB)" scripts/with-small-disk.sh sh -c 'bin/countersign bench full --seconds 20 --dir "$SMALL"'
 run "make fuzz FUZZTIME=${FUZZTIME:-30s}" scripts/fuzz.sh

@@ -78,6 +78,7 @@ func (a *App) benchCommand() *cobra.Command {
 			"  loop       a signal in, sessions ended and proven, the receipt accepted\n" +
 			"  outage     the database goes away under load and comes back (--seconds, PostgreSQL)\n" +
 			"  full       the disk fills up under load and has room again (--dir, SQLite)\n" +
+			"  kill-receive  pushes and polls under SIGKILL at named points and at random\n" +
 			"  kill       the loop and deliveries under SIGKILL at named points and at random\n\n" +
 			"  countersign bench deliver --alg ES256 --fan-out 10\n  countersign bench ingest --rate 1000\n  countersign bench loop\n  countersign bench kill --database postgres://…",
 		ValidArgs: bench.Figures(),

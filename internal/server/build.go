@@ -90,7 +90,7 @@ func (s *Server) build() {
 	s.pollers = newPollers(s)
 	s.refusals = ingest.NewRefusals(s.store, s.now, s.log)
 	s.door = ingest.New(ingest.Config{Verified: s.enroller.Verified, Updated: s.enroller.Updated,
-		Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal, Refusals: s.refusals, Cure: cure,
+		Store: tracedStore{s.store, s.tracer}, Registry: s.registry, Now: s.now, Log: s.log, Counted: s.metrics.Signal, Refused: s.metrics.Refusal, Refusals: s.refusals, Cure: cure, Stop: stop,
 		Find: s.receiver,
 		Taken: func(sig *hub.Signal, job *hub.Job) {
 			s.hear(sig)

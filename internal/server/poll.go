@@ -161,16 +161,18 @@ func (p *pollers) start(ctx context.Context, k pollKey, x wanted) *polling {
 	w := &polling{made: x.made, stop: stop, done: make(chan struct{})}
 	log := p.s.log.With("tenant", k.tenant, "source", k.source)
 	poller := &receiver.Poller{
-		Client:   &receiver.Client{HTTP: p.s.poll, Credential: pollCredential{p.s, k}},
-		URL:      x.src.state.PollURL,
-		Take:     func(ctx context.Context, compact string) error { return p.s.takePolled(ctx, k.tenant, k.source, compact) },
+		Client: &receiver.Client{HTTP: p.s.poll, Credential: pollCredential{p.s, k}},
+		URL:    x.src.state.PollURL,
+		Take: func(ctx context.Context, compact string) error {
+			return p.s.takePolled(ctx, k.tenant, k.source, compact)
+		},
 		Parallel: pollParallel,
 		Timeout:  pollHold,
 		Log:      log,
 		Polled: func(n int, err error) {
 			w.polled(hub.At(p.s.now()), n, err)
 			if err == nil && n > 0 && p.s.pass != nil {
-				p.s.pass("poll.before-ack")
+				p.s.pass("polled.before-ack")
 			}
 		},
 	}

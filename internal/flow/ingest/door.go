@@ -65,8 +65,11 @@ type Config struct {
 	Verified func(ctx context.Context, tenant, source, state string, hasState bool) error
 	// Updated is told what the transmitter made of our stream. Nil: nobody.
 	Updated func(ctx context.Context, tenant, source, status, reason string) error
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Stop is the kill bench's hook: at "receive.before-keep" a token is good and not kept, at "receive.after-keep" it is kept
+	// and not answered. Nil: none.
+	Stop func(point string)
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // Door is the way in. It is safe for concurrent use.
@@ -98,6 +101,9 @@ func New(c Config) *Door {
 	}
 	if c.Again == nil {
 		c.Again = func(*hub.Job) {}
+	}
+	if c.Stop == nil {
+		c.Stop = func(string) {}
 	}
 	if c.Verified == nil {
 		c.Verified = func(context.Context, string, string, string, bool) error { return nil }
@@ -155,7 +161,11 @@ func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error 
 			return &receiver.Refusal{Description: "the claims cannot be read"}
 		}
 	}
+	d.Stop("receive.before-keep")
 	kept, err := d.Store.Keep(ctx, sig, same, nil, nil)
+	if err == nil {
+		d.Stop("receive.after-keep")
+	}
 	if err != nil {
 		switch hub.CodeOf(err) {
 		case hub.Unavailable:
