@@ -102,8 +102,8 @@ func (n *normal) subject(raw json.RawMessage) json.RawMessage {
 		}
 		out = append(out, m)
 	}
-	if !hasFormat {
-		n.let("Q-31")
+	if !hasFormat && n.let("Q-31") {
+		changed = true
 	}
 	if !changed {
 		return raw
