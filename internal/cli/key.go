@@ -79,6 +79,9 @@ func (a *App) keyRetire() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.retirable(c, cl, args[0], req.Compromised); err != nil {
+				return err
+			}
 			what := "retire key " + args[0]
 			if req.Compromised {
 				what += " as compromised, so that receivers refuse what it signed"
@@ -99,6 +102,28 @@ func (a *App) keyRetire() *cobra.Command {
 	c.Flags().BoolVar(&req.Compromised, "compromised", false, "somebody else may have it: sign nothing more with it")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
+}
+
+// retirable looks before anybody is asked: a key that is not there, or retired already, needs no answer.
+func (a *App) retirable(c *cobra.Command, cl *client, kid string, compromised bool) error {
+	items, _, err := cl.list(c.Context(), "/keys", url.Values{"unpaged": {"1"}}, 0)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		var k api.KeyInfo
+		if err := json.Unmarshal(it, &k); err != nil {
+			return err
+		}
+		switch {
+		case k.KID != kid:
+		case k.State == "compromised", k.State == "retired" && !compromised:
+			return hub.Errorf(hub.Conflict, "the key %s is %s already", kid, k.State).WithHint("countersign key list")
+		default:
+			return nil
+		}
+	}
+	return hub.Errorf(hub.NotFound, "there is no key %q", kid).WithHint("countersign key list")
 }
 
 // changeKey posts a change of a key and shows what became of it.

@@ -163,7 +163,7 @@ func TestOrderAndKeyCommands(t *testing.T) {
 	key := api.KeyInfo{KID: "k1", Alg: "ES256", State: "next", ActiveAt: 1763990000000000, Thumbprint: "tp"}
 	h := newFakeHub(t, map[string]any{
 		"GET /orders": map[string]any{"items": []any{order.OrderInfo}}, "GET /orders/j1": order, "POST /orders/j1/withdraw": order,
-		"GET /keys": map[string]any{"items": []any{key}}, "POST /keys/rotate": key, "POST /keys/k1/retire": api.KeyInfo{KID: "k1", State: "compromised", Reissued: 4},
+		"GET /keys": map[string]any{"items": []any{key, api.KeyInfo{KID: "gone", State: "retired"}}}, "POST /keys/rotate": key, "POST /keys/k1/retire": api.KeyInfo{KID: "k1", State: "compromised", Reissued: 4},
 	})
 	for _, c := range []struct {
 		args   string
@@ -179,7 +179,9 @@ func TestOrderAndKeyCommands(t *testing.T) {
 		{"order show", 2, "", "usage: countersign order show"},
 		{"key list", 0, "GET /keys", "next, signs from 2025-11-24"},
 		{"key rotate --alg ES256 --now", 0, `POST /keys/rotate {"alg":"ES256","now":true}`, "k1 ES256, next"},
-		{"key retire k1 --compromised", 2, "", "so that receivers refuse what it signed"},
+		{"key retire k1 --compromised", 2, "GET /keys", "so that receivers refuse what it signed"},
+		{"key retire k2 --compromised", 4, "GET /keys", "there is no key"}, // without a question
+		{"key retire gone", 4, "GET /keys", "the key gone is retired already"},
 		{"key retire k1 --compromised --yes", 0, `POST /keys/k1/retire {"compromised":true}`, "4 waiting tokens were made anew"},
 	} {
 		h.asked = nil

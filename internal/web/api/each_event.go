@@ -175,7 +175,7 @@ func (d *Door) payloadOf(uri string, raw json.RawMessage) (json.RawMessage, erro
 		raw = json.RawMessage("{}")
 	}
 	if _, err := d.c.Registry.Decode(uri, raw); err != nil { // it validates, too
-		return nil, hub.Errorf(hub.Invalid, "event: %w", err)
+		return nil, hub.Errorf(hub.Invalid, "event: %s", strings.ReplaceAll(err.Error(), event.ErrInvalid.Error()+": ", ""))
 	}
 	return raw, nil
 }

@@ -187,14 +187,13 @@ func (w *wire) Dead(_ context.Context, stream int64, n int) ([]transmitter.DeadL
 func (w *wire) Deliveries(_ context.Context, f transmitter.DeliveryFilter) ([]transmitter.Delivery, error) {
 	var out []transmitter.Delivery
 	for _, l := range w.lines {
-		if f.Stream != 0 && l.Stream != f.Stream || f.JTI != "" && l.JTI != f.JTI || f.TXN != "" && l.TXN != f.TXN || f.Outcome != "" && l.Outcome != f.Outcome || f.Before != 0 && l.At >= f.Before {
+		if f.Stream != 0 && l.Stream != f.Stream || f.JTI != "" && l.JTI != f.JTI || f.TXN != "" && l.TXN != f.TXN || f.Outcome != "" && l.Outcome != f.Outcome || f.Before != 0 && l.At >= f.Before || f.From != nil && l.Place().Compare(*f.From) < 0 {
 			continue
 		}
-		if len(out) < f.N {
-			out = append(out, l)
-		}
+		out = append(out, l)
 	}
-	return out, w.broken
+	slices.SortStableFunc(out, func(a, b transmitter.Delivery) int { return a.Place().Compare(b.Place()) })
+	return out[:min(len(out), f.N)], w.broken
 }
 
 var (

@@ -13,6 +13,7 @@ import (
 	"countersign/internal/hub"
 	"countersign/internal/sight"
 	"countersign/internal/store"
+	"countersign/internal/yaml"
 	"countersign/subject"
 	"countersign/transmitter"
 )
@@ -363,7 +364,33 @@ func subjectOf(member string, raw json.RawMessage) (subject.Identifier, error) {
 		why := strings.TrimPrefix(err.Error(), subject.ErrInvalid.Error()+": ")
 		return id, hub.Errorf(hub.Invalid, "%s is no subject identifier: %s", member, why).WithHint(`as in {"format": "email", "email": "alice@example.test"}`)
 	}
+	if format, near := misspelt(id); near != "" {
+		return id, hub.Errorf(hub.Invalid, "%s: there is no format %q: did you mean %s?", member, short(format), near).WithHint("a format of your own may have any name that is not so near to one of the standard's")
+	}
 	return id, nil
+}
+
+// formats are those that have a meaning here.
+var formats = []string{subject.FormatAccount, subject.FormatEmail, subject.FormatIssSub, subject.FormatOpaque, subject.FormatPhone, subject.FormatDID,
+	subject.FormatURI, subject.FormatAliases, subject.FormatJWTID, subject.FormatSAML, subject.FormatIPAddresses, subject.FormatSCIM, subject.FormatComplex}
+
+// misspelt gives a format, of the subject or of a part of it, that is none and nearly one, and the one that it is near to.
+func misspelt(id subject.Identifier) (format, near string) {
+	if format = id.Format(); !slices.Contains(formats, format) {
+		return format, yaml.Nearest(format, formats)
+	}
+	inner := id.Aliases()
+	for _, name := range id.Parts() {
+		if part, ok := id.Part(name); ok {
+			inner = append(inner, part)
+		}
+	}
+	for _, part := range inner {
+		if format, near = misspelt(part); near != "" {
+			return format, near
+		}
+	}
+	return "", ""
 }
 
 func nameOf(s *transmitter.Stream) string {
@@ -381,7 +408,7 @@ func streamError(err error) error {
 	case errors.Is(err, transmitter.ErrNotFound):
 		return hub.Errorf(hub.NotFound, "the stream is gone").WithHint("countersign stream list")
 	case errors.Is(err, subject.ErrInvalid), errors.Is(err, event.ErrInvalid):
-		return hub.Errorf(hub.Invalid, "%s", strings.TrimPrefix(err.Error(), "transmitter: "))
+		return hub.Errorf(hub.Invalid, "%s", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "transmitter: "), event.ErrInvalid.Error()+": ", ""))
 	case errors.Is(err, transmitter.ErrTooMany):
 		return hub.Errorf(hub.Conflict, "the stream's list has as many subjects as it may have")
 	case errors.Is(err, transmitter.ErrBusy), errors.Is(err, transmitter.ErrStale):

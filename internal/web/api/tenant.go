@@ -140,7 +140,7 @@ func (d *Door) deleteTenant(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if res.Version == 0 {
-		return hub.Errorf(hub.Conflict, "the tenant %s is always there", res.Name)
+		return hub.Errorf(hub.Conflict, "the tenant %s is always there", res.Name).WithHint("what is in it is deleted by kind and name, such as: countersign stream delete NAME")
 	}
 	if res.Name != d.c.Tenant {
 		for _, kind := range hub.Kinds {
