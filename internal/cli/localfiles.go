@@ -27,13 +27,16 @@ func (l *localFiles) resolve(r *hub.Resource) error {
 		if err := json.Unmarshal(r.Spec, &s); err != nil {
 			return err
 		}
-		if s.Auth != nil {
-			if err := l.secret(s.Auth.Token, "source."+r.Name+".auth"); err != nil {
-				return err
-			}
+		refs := s.Secrets()
+		names := map[*hub.Secret]string{}
+		if a := s.Auth; a != nil {
+			names[a.Token], names[a.ClientSecret], names[a.Key] = ".auth", ".secret", ".key"
 		}
 		if s.PushAuth != nil {
-			if err := l.secret(s.PushAuth.AuthorizationHeader, "source."+r.Name+".push"); err != nil {
+			names[s.PushAuth.AuthorizationHeader] = ".push"
+		}
+		for _, ref := range refs {
+			if err := l.secret(ref, "source."+r.Name+names[ref]); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"countersign/internal/hub"
+	"countersign/internal/partner"
 	"countersign/internal/yaml"
 )
 
@@ -86,6 +87,16 @@ func checkAuth(doc yaml.Doc, a *hub.Auth) error {
 	return err
 }
 
+// asksAudience reports whether our audience is sent when the stream is made (a quirk of few transmitters).
+func asksAudience(s *hub.Source) bool {
+	p, ok := partner.Find(s.Profile)
+	if !ok {
+		return false
+	}
+	q, err := p.QuirksWith(s.Relax)
+	return err == nil && q.AudienceInCreate
+}
+
 // checkStreamAt checks what a source says of our stream there.
 func checkStreamAt(doc yaml.Doc, s *hub.Source) error {
 	switch {
@@ -95,7 +106,7 @@ func checkStreamAt(doc yaml.Doc, s *hub.Source) error {
 		return doc.Errorf("stream_id", "a stream_id has at most 1024 bytes")
 	case s.Delivery == "poll" && s.PushAuth != nil:
 		return doc.Errorf("push_auth", "push_auth belongs to delivery: push; where we poll, nobody calls us")
-	case len(s.Audience) > 0 && s.Stream != "none" && s.Stream != "adopt":
+	case len(s.Audience) > 0 && s.Stream != "none" && s.Stream != "adopt" && !asksAudience(s):
 		return doc.Errorf("audience", "audience stands only with stream: none and adopt; otherwise the stream's configuration says it")
 	case s.Verify != nil && s.Stream == "none":
 		return doc.Errorf("verify", "verify needs a stream that the hub keeps: stream: create or adopt")

@@ -230,7 +230,7 @@ func (k publicKeys) Source(ctx context.Context, tenant, name string) ([]set.Key,
 // doors makes the two handlers.
 func (s *Server) doors() (outside, admin http.Handler) {
 	outside = s.metrics.Wrap("listen", s.tracer.Door("listen", ssf.New(ssf.Config{Streams: http.HandlerFunc(s.serveStreams), OAuth: s.oauth, Receive: s.door.Receive, Ready: s.running.Load, Proxies: s.proxies()})))
-	adminAPI := api.New(api.Config{Store: s.store, People: s.store, Accounts: s.accountsOf, Signals: submitter{s}, Secrets: s.secrets, Keys: publicKeys{s}, Registry: s.registry,
+	adminAPI := api.New(api.Config{Store: s.store, People: s.store, Accounts: s.accountsOf, Signals: submitter{s}, Sources: s.enroller, Refusals: s.store, Secrets: s.secrets, Keys: publicKeys{s}, Registry: s.registry,
 		Check:   s.Check,
 		Access:  s.apiCaller,
 		Changed: s.changed, Show: s.show, Ready: s.Ready, Metrics: s.metrics.Handler(), MetricsOpen: s.cfg.AdminPlain(),

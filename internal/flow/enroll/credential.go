@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"countersign/internal/hub"
+	"countersign/internal/partner"
 	"countersign/receiver"
 	"countersign/set"
 )
@@ -39,7 +40,12 @@ type made struct {
 // nothing. The same one is given until the source's auth or a secret of it changes, so a token is asked for once, whoever
 // needs it. It is safe for concurrent use.
 func (e *Enroller) Credentials(ctx context.Context, tenant string, src *hub.Source) (receiver.Credential, error) {
-	return e.credential(ctx, tenant, src.Name, src.Auth)
+	a := src.Auth
+	if p, ok := partner.Find(src.Profile); ok && a != nil && a.Scope == "" && p.Scope != "" {
+		named := *a
+		named.Scope, a = p.Scope, &named
+	}
+	return e.credential(ctx, tenant, src.Name, a)
 }
 
 func (e *Enroller) credential(ctx context.Context, tenant, source string, a *hub.Auth) (receiver.Credential, error) {

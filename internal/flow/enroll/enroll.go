@@ -56,8 +56,6 @@ type Config struct {
 	LastSignal func(ctx context.Context, tenant, source string) (hub.Micros, error)
 	// Alarmed is told when a source goes silent, and when it is heard again. Nil: nobody.
 	Alarmed func(tenant, source string, silent bool)
-	// Fallbacks says whether a source's metadata is looked for at the older places too (a quirk of its profile). Nil: no.
-	Fallbacks func(src *hub.Source) bool
 	// Stop is the kill bench's hook; nil: none.
 	Stop func(point string)
 	Now  func() time.Time
@@ -94,9 +92,6 @@ func New(c Config) *Enroller {
 	}
 	if c.Alarmed == nil {
 		c.Alarmed = func(string, string, bool) {}
-	}
-	if c.Fallbacks == nil {
-		c.Fallbacks = func(*hub.Source) bool { return false }
 	}
 	return &Enroller{Config: c}
 }
@@ -260,7 +255,7 @@ func description(source, receiveID string) string {
 
 // configuration is what we ask for, without receipts.
 func (w *wanted) configuration() *stream.Configuration {
-	cfg := &stream.Configuration{EventsRequested: w.Events, Description: w.Description, Delivery: &stream.Delivery{Method: stream.PollMethod}}
+	cfg := &stream.Configuration{Audience: w.Audience, EventsRequested: w.Events, Description: w.Description, Delivery: &stream.Delivery{Method: stream.PollMethod}}
 	if !w.Poll {
 		cfg.Delivery = &stream.Delivery{Method: stream.PushMethod, EndpointURL: w.Endpoint, AuthorizationHeader: w.Header}
 	}

@@ -86,7 +86,7 @@ func (e *Enroller) DoVerify(ctx context.Context, job *hub.Job) error {
 // look does what is due now, and says when there is something again.
 func (e *Enroller) look(ctx context.Context, tenant, name string, src *hub.Source, s *State) (time.Time, error) {
 	now, span := e.Now(), every(src, s)
-	c, err := e.calls(ctx, tenant, name, src.Auth)
+	c, err := e.calls(ctx, tenant, src)
 	if err != nil {
 		return e.unable(ctx, tenant, name, src, err, now)
 	}

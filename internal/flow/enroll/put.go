@@ -78,7 +78,7 @@ func (t *setting) create(ctx context.Context) (*stream.Configuration, error) {
 		if have := t.s.among(all, t.endpoint, t.cfg.Description); have != nil {
 			return t.takeOver(ctx, have, Created)
 		}
-	case !missing(err) && status(err) != http.StatusBadRequest: // some list nothing; then creating says more
+	case !missing(err) && status(err) != http.StatusBadRequest && status(err) != http.StatusForbidden: // some list nothing; then creating says more
 		return nil, err
 	}
 	t.s.Making, t.s.Before = true, ids(all)

@@ -80,8 +80,9 @@ type State struct {
 	// How the stream was made, so that it can be deleted after the source is.
 	Issuer      string    `json:"issuer,omitempty"`
 	MetadataURL string    `json:"metadata_url,omitempty"`
-	Fallbacks   bool      `json:"fallbacks,omitempty"`
 	Auth        *hub.Auth `json:"auth,omitempty"`
+	Profile     string    `json:"profile,omitempty"`
+	Relax       []string  `json:"relax,omitempty"`
 
 	// What is to be acknowledged with the next step `poll`.
 	Acks    []string                    `json:"acks,omitempty"`
@@ -130,6 +131,7 @@ func (s *State) Polled(src *hub.Source) bool {
 // Shown is the state without what only this package needs, for people and callers.
 func (s *State) Shown() State {
 	out := *s
+	out.Profile, out.Relax = "", nil
 	out.Auth, out.Want, out.Tried, out.PollAuth, out.Before = nil, "", "", nil, nil
 	out.Pending = nil
 	for _, p := range s.Pending { // a state that is known could be sent by somebody else

@@ -50,7 +50,6 @@ type StepInput struct {
 type StepResult struct {
 	Verb   string          `json:"verb"`
 	Answer json.RawMessage `json:"answer,omitempty"` // of the other side, without secrets
-	Status int             `json:"status,omitempty"` // of an answer that refused
 	State  string          `json:"state,omitempty"`  // verify: what the event will carry
 	Sets   []PolledSet     `json:"sets,omitempty"`
 	More   bool            `json:"more_available,omitempty"`
@@ -163,8 +162,17 @@ func (e *Enroller) outside(ctx context.Context, tenant string, src *hub.Source, 
 	if refused(err) || errors.Is(err, receiver.ErrUnsupported) {
 		code = hub.Conflict
 	}
-	return &hub.Error{Code: code, Message: e.hide(ctx, tenant, src, reason(err)), Hint: "countersign doctor source " + src.Name}
+	return &hub.Error{Code: code, Err: outside{e.hide(ctx, tenant, src, reason(err))}, Hint: "countersign doctor source " + src.Name}
 }
+
+// ErrOutside is in the chain of errors of the other side.
+var ErrOutside = errors.New("the other side of the source does not do what it should")
+
+// outside is such an error, as its operator may read it.
+type outside struct{ text string }
+
+func (o outside) Error() string        { return o.text }
+func (o outside) Is(target error) bool { return target == ErrOutside }
 
 // stepping is one step under way.
 type stepping struct {
@@ -187,16 +195,15 @@ func (t *stepping) run(ctx context.Context, verb string) (err error) {
 	if verb == StepCreate && t.s.StreamID != "" {
 		return hub.Errorf(hub.Conflict, "there is a stream at %s already: %.100s", t.src.Name, t.s.StreamID).WithHint("countersign source stream %s read, or delete", t.src.Name)
 	}
-	if t.c, err = t.e.calls(ctx, t.tenant, t.src.Name, t.src.Auth); err != nil {
+	if t.c, err = t.e.calls(ctx, t.tenant, t.src); err != nil {
 		return err
 	}
-	at := t.e.placeOf(t.src)
 	used := ""
-	if t.md, used, err = t.e.metadata(ctx, t.c, t.tenant+"/"+t.src.Name, at, false); err != nil {
+	if t.md, used, err = t.e.metadata(ctx, t.c, t.tenant+"/"+t.src.Name, t.e.placeOf(t.src), false); err != nil {
 		return err
 	}
 	t.s.JWKSURI, t.s.MetadataFrom, t.s.Critical = t.md.JWKSURI, used, t.md.CriticalSubjectMembers
-	t.s.Issuer, t.s.MetadataURL, t.s.Fallbacks, t.s.Auth = at.issuer, at.url, at.fallbacks, t.src.Auth
+	t.s.Issuer, t.s.MetadataURL, t.s.Auth, t.s.Profile, t.s.Relax = t.src.Issuer, t.src.MetadataURL, t.src.Auth, t.src.Profile, t.src.Relax
 	switch verb {
 	case StepCreate:
 		return t.create(ctx)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"countersign/internal/hub"
+	"countersign/internal/partner"
 	"countersign/receipt"
 	"countersign/receiver"
 	"countersign/stream"
@@ -128,7 +129,7 @@ func (e *Enroller) try(ctx context.Context, tenant, name string, src *hub.Source
 		}
 		s.lose()
 	}
-	c, err := e.calls(ctx, tenant, name, src.Auth)
+	c, err := e.calls(ctx, tenant, src)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (e *Enroller) try(ctx context.Context, tenant, name string, src *hub.Source
 		return err
 	}
 	s.JWKSURI, s.MetadataFrom, s.Critical = md.JWKSURI, used, md.CriticalSubjectMembers
-	s.Issuer, s.MetadataURL, s.Fallbacks, s.Auth = at.issuer, at.url, at.fallbacks, src.Auth
+	s.Issuer, s.MetadataURL, s.Auth, s.Profile, s.Relax = src.Issuer, src.MetadataURL, src.Auth, src.Profile, src.Relax
 
 	cfg := want.configuration()
 	offered, vocabulary, offers := receipt.Offered(md.Extra, e.Vocabulary)
@@ -180,7 +181,20 @@ func (e *Enroller) try(ctx context.Context, tenant, name string, src *hub.Source
 
 // placeOf says where a source's metadata is.
 func (e *Enroller) placeOf(src *hub.Source) place {
-	return place{src.Issuer, src.MetadataURL, e.Fallbacks(src)}
+	return place{src.Issuer, src.MetadataURL, quirksOf(src.Profile, src.Relax).OtherMetadataPlaces}
+}
+
+// quirksOf are the departures from the specifications that are let pass at a source. What a newer version wrote is strict.
+func quirksOf(profile string, relax []string) receiver.Quirks {
+	p, ok := partner.Find(profile)
+	if !ok {
+		return receiver.Quirks{}
+	}
+	q, err := p.QuirksWith(relax)
+	if err != nil {
+		return receiver.Quirks{}
+	}
+	return q
 }
 
 // lose forgets a stream.
@@ -235,7 +249,7 @@ func (e *Enroller) recordPoll(ctx context.Context, c *receiver.Client, md *strea
 		return fmt.Errorf("the address to poll of the stream %s is no https address", got.StreamID)
 	}
 	s.PollURL = d.EndpointURL
-	if d.AuthorizationHeader != "" {
+	if d.AuthorizationHeader != "" && quirksOf(s.Profile, s.Relax).PollToken { // Q-54/token
 		s.PollAuth = e.Vault.Seal(pollPurpose, tenant+"/"+name, []byte(d.AuthorizationHeader))
 	}
 	return nil
@@ -244,11 +258,12 @@ func (e *Enroller) recordPoll(ctx context.Context, c *receiver.Client, md *strea
 // remove deletes our stream.
 func (e *Enroller) remove(ctx context.Context, tenant, name string, s *State) error {
 	s.Status = Deleting
-	c, err := e.calls(ctx, tenant, name, s.Auth)
+	src := s.former(name)
+	c, err := e.calls(ctx, tenant, src)
 	if err != nil {
 		return err
 	}
-	md, _, err := e.metadata(ctx, c, tenant+"/"+name, place{s.Issuer, s.MetadataURL, s.Fallbacks}, false)
+	md, _, err := e.metadata(ctx, c, tenant+"/"+name, e.placeOf(src), false)
 	if err != nil {
 		return err
 	}
@@ -272,12 +287,18 @@ func (e *Enroller) remove(ctx context.Context, tenant, name string, s *State) er
 	return nil
 }
 
-func (e *Enroller) calls(ctx context.Context, tenant, name string, auth *hub.Auth) (*receiver.Client, error) {
-	cred, err := e.credential(ctx, tenant, name, auth)
+// calls makes the client for a source's stream API.
+func (e *Enroller) calls(ctx context.Context, tenant string, src *hub.Source) (*receiver.Client, error) {
+	cred, err := e.Credentials(ctx, tenant, src)
 	if err != nil {
 		return nil, err
 	}
-	return &receiver.Client{HTTP: e.Client, Credential: cred}, nil
+	return &receiver.Client{HTTP: e.Client, Credential: cred, Quirks: quirksOf(src.Profile, src.Relax)}, nil
+}
+
+// former is the source as its stream was made, for who deletes the stream after the source.
+func (s *State) former(name string) *hub.Source {
+	return &hub.Source{Name: name, Issuer: s.Issuer, MetadataURL: s.MetadataURL, Auth: s.Auth, Profile: s.Profile, Relax: s.Relax}
 }
 
 func status(err error) int {

@@ -156,11 +156,8 @@ func secretsOf(r *hub.Resource) []hub.Secret {
 	case hub.KindSource:
 		var s hub.Source
 		if json.Unmarshal(r.Spec, &s) == nil {
-			if s.Auth != nil && s.Auth.Token != nil {
-				out = append(out, *s.Auth.Token)
-			}
-			if s.PushAuth != nil && s.PushAuth.AuthorizationHeader != nil {
-				out = append(out, *s.PushAuth.AuthorizationHeader)
+			for _, ref := range s.Secrets() {
+				out = append(out, *ref)
 			}
 		}
 	case hub.KindStream:

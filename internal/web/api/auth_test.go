@@ -24,7 +24,7 @@ func (b *bench) fill(rt route) (path, body string) {
 	default:
 		path = strings.Replace(path, "{id}", "tok_none", 1)
 	}
-	path = strings.NewReplacer("{ref}", "ord-10", "{kid}", "k1").Replace(path)
+	path = strings.NewReplacer("{ref}", "ord-10", "{kid}", "k1", "{verb}", "read").Replace(path)
 	switch rt.method + " " + rt.path {
 	case "GET /tenants/{name}", "DELETE /tenants/{name}":
 		path = "/tenants/spare"
@@ -38,6 +38,10 @@ func (b *bench) fill(rt route) (path, body string) {
 		body = `{"all":true}`
 	case "GET /accounts/{at}/{id}":
 		path = "/accounts/crm/0017"
+	case "POST /sources/{name}/subjects":
+		body = `{"format":"email","email":"bob@example.test"}`
+	case "POST /sources/{name}/authorize":
+		body = `{"redirect_uri":"http://127.0.0.1:1/"}`
 	case "POST /import/identities":
 		body = "name\nimported\n"
 	case "POST /import/accounts":

@@ -33,6 +33,10 @@ type Config struct {
 	// Accounts reads one page of an app's own list of accounts, from 1; next is what the page before gave, and empty after the
 	// last. Its errors are hub.Errors. Nil: there are no lists.
 	Accounts func(ctx context.Context, tenant, app, next string, number int) (accounts []AppAccount, after string, err error)
+	// Sources does things at the other side of a source. Nil: this hub does not receive.
+	Sources Sources
+	// Refusals lists what sources sent and what was not taken. Nil: nothing is kept.
+	Refusals Refusals
 	// KeyRing changes signing keys. Nil: they cannot be changed over this door.
 	KeyRing KeyRing
 	// Tenants are told of by their resources; Issuer gives the iss of a tenant's tokens. Nil: not shown.

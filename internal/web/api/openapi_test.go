@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"countersign/event/ssf"
+	"countersign/internal/flow/enroll"
 	"countersign/internal/hub"
 	"countersign/internal/store"
 	"countersign/transmitter"
@@ -93,6 +94,8 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"Examination": Examination{}, "Diagnosis": Diagnosis{}, "SentOrder": OrderInfo{}, "OrderStory": OrderStory{}, "Moment": Moment{}, "OrderReceipt": OrderReceipt{}, "WithdrawRequest": WithdrawRequest{},
 		"Account": store.Account{}, "AccountImportRequest": AccountImportRequest{}, "ImportLine": importLine{}, "ImportProgress": ImportProgress{}, "ImportFault": ImportFault{}, "ImportDone": ImportDone{},
 		"Unresolved": store.Unresolved{}, "UnresolvedReason": store.UnresolvedReason{}, "SignalRedrive": SignalRedrive{}, "SignalRedriven": SignalRedriven{},
+		"Refusal": hub.Refusal{}, "SourceStepRequest": enroll.StepInput{}, "SourceStep": enroll.StepResult{}, "PolledSet": enroll.PolledSet{}, "SourceReason": SourceReason{}, "ConsentRequest": ConsentRequest{},
+		"ConsentAnswer": ConsentAnswer{}, "SubjectsProgress": SubjectsProgress{}, "SubjectFault": SubjectFault{}, "SubjectsLine": SubjectsLine{}, "SourceFinding": enroll.Finding{}, "SourceExamination": enroll.Examination{},
 		"Key": KeyInfo{}, "RotateRequest": RotateRequest{}, "RetireRequest": RetireRequest{},
 	} {
 		got := slices.Sorted(maps.Keys(d.Components.Schemas[name]["properties"].(map[string]any)))
@@ -146,7 +149,7 @@ func TestEveryRouteAnswersAsDescribed(t *testing.T) {
 		path, body := b.fill(rt)
 		for prefix, name := range names {
 			if strings.HasPrefix(rt.path, prefix) {
-				path = strings.Replace(rt.path, "{name}", name, 1)
+				path = strings.NewReplacer("{name}", name, "{verb}", "read").Replace(rt.path)
 			}
 		}
 		if rt.path == "/tokens/{id}" {

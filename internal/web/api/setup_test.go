@@ -32,6 +32,7 @@ var start = time.Date(2026, 9, 15, 9, 0, 0, 0, time.UTC)
 
 // bench is a door over a real store, with one signal whose story is complete.
 type bench struct {
+	other    *otherSide
 	t        *testing.T
 	store    *store.Store
 	door     *Door
@@ -106,7 +107,8 @@ func newBench(t *testing.T) *bench {
 	}
 	b.signer = signer
 	b.wires = map[string]*wire{DefaultTenant: b.furnish(signer), "acme": {}}
-	b.cfg = Config{KeyRing: ring{b},
+	b.other = &otherSide{}
+	b.cfg = Config{KeyRing: ring{b}, Sources: b.other, Refusals: st,
 		Streams: func(tenant string) Streams {
 			if w := b.wires[tenant]; w != nil {
 				return w
