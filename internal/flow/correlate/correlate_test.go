@@ -11,6 +11,7 @@ import (
 	"countersign/internal/flow/correlate"
 	"countersign/internal/hub"
 	"countersign/internal/req"
+	"countersign/subject"
 )
 
 // people is a store of declared identities.
@@ -22,7 +23,7 @@ type people struct {
 func (p people) FindIdentityByEmail(_ context.Context, _, email string) (names []string, err error) {
 	for _, i := range p.list {
 		for _, e := range i.Emails {
-			if e == email {
+			if subject.CanonicalEmail(e) == email {
 				names = append(names, i.Name)
 			}
 		}
