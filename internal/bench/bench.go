@@ -86,7 +86,7 @@ func (r *Result) OK() bool { return r.Lost == 0 && r.Blind == 0 && len(r.Problem
 
 // figures are what can be measured.
 var figures = map[string]func(context.Context, Options) (*Result, error){
-	"deliver": deliver, "ingest": ingest, "receive": receive, "kill-receive": killReceive, "loop": loop, "kill": kill,
+	"deliver": deliver, "ingest": ingest, "receive": receive, "loop": loop, "kill": kill,
 	"steady": steady, "isolation": isolation, "backlog": backlogged, "polls": polls, "polls-plain": plainPolls, "lot": lot, "streams": idleStreams, "nodes": nodes, "outage": outage, "full": full,
 }
 
@@ -202,6 +202,8 @@ func (r *Result) Print(w io.Writer) {
 	}
 	if r.IdleRSS > 0 {
 		row("hub RSS idle/loaded", "%.0f / %.0f MB", r.IdleRSS, r.RSS)
+	} else if r.RSS > 0 {
+		row("hub RSS", "%.0f MB", r.RSS)
 	}
 	row("lost, sent twice", "%d, %d", r.Lost, r.SentTwice)
 	if r.Kills > 0 {
@@ -239,6 +241,9 @@ func (r *Result) WriteJSON(w io.Writer) error {
 		if have[name] == nil && !(name == "ratio" && r.Lost > 0) {
 			line = fmt.Appendf(line, ",%q:null", name)
 		}
+	}
+	if r.Bench == "steady" && have["queue_end"] == nil {
+		line = append(line, `,"queue_end":0`...)
 	}
 	_, err = w.Write(append(line, "}\n"...))
 	return err

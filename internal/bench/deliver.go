@@ -170,8 +170,6 @@ func deliverRig(ctx context.Context, opt Options, r *Result) (*rig, *receivers, 
 	if err != nil {
 		return g, nil, nil, err
 	}
-	_, idle := usage(g.hub.PID())
-	r.IdleRSS = round(idle, 1)
 	every := int64(1)
 	if opt.What == "deliver" {
 		every = sampled

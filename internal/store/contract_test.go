@@ -30,7 +30,7 @@ func (sealer) Open(purpose, name string, sealed []byte) ([]byte, error) {
 func TestTransmitterContract(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		ssftest.StoreSuite(t, func(t *testing.T) transmitter.Store {
-			return sqlitePlace(t).open(t, Config{}).Transmitter(tenant, sealer{})
+			return copiedPlace(t).open(t, Config{}).Transmitter(tenant, sealer{})
 		})
 	})
 	t.Run("postgres", func(t *testing.T) {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,8 +61,30 @@ func eachPlace(t *testing.T, f func(t *testing.T, p place)) {
 
 // eachEngine is eachPlace for tests that need the store opened once, with the strict configuration.
 func eachEngine(t *testing.T, f func(t *testing.T, s *Store)) {
-	t.Run("sqlite", func(t *testing.T) { f(t, sqlitePlace(t).open(t, Config{})) })
+	t.Run("sqlite", func(t *testing.T) { f(t, copiedPlace(t).open(t, Config{})) })
 	t.Run("postgres", func(t *testing.T) { f(t, usedPostgresPlace(t).open(t, Config{})) })
+}
+
+// empty is the file of an empty database, made once: making the tables takes longer than most tests.
+var empty struct {
+	sync.Once
+	file []byte
+}
+
+// copiedPlace is sqlitePlace with a database that is there already.
+func copiedPlace(t testing.TB) place {
+	t.Helper()
+	empty.Do(func() {
+		p := sqlitePlace(t)
+		s, err := p.tryOpen(Config{})
+		must(t, err)
+		must(t, s.Close())
+		empty.file, err = os.ReadFile(strings.TrimPrefix(p.url, "sqlite:"))
+		must(t, err)
+	})
+	p := sqlitePlace(t)
+	must(t, os.WriteFile(strings.TrimPrefix(p.url, "sqlite:"), empty.file, 0o600))
+	return p
 }
 
 // used are schemas whose tables are empty again: making them anew takes longer than most tests.
