@@ -75,7 +75,7 @@ func blocks(t *testing.T, page string) (list []block, prose string) {
 func pages(t *testing.T) []string {
 	t.Helper()
 	out := []string{}
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md", "connectors/*/README.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md", "docs/partners/*.md", "connectors/*/README.md"} {
 		names, err := filepath.Glob(filepath.Join(repo, pattern))
 		if err != nil {
 			t.Fatal(err)

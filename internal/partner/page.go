@@ -78,7 +78,11 @@ func (p *Profile) Page() string {
 		for _, c := range p.Cures {
 			line("| `%s` | %s | %s |", c.On, strings.ReplaceAll(c.Text, "|", `\|`), c.Side)
 		}
-		line("\n`countersign doctor source NAME` finds out which it is.")
+		if p.Transmits {
+			line("\n`countersign doctor source NAME` finds out which it is.")
+		} else {
+			line("\n`countersign doctor stream NAME` finds out which it is.")
+		}
 	}
 	if len(p.Links) > 0 {
 		line("\n## Sources\n")

@@ -150,7 +150,7 @@ func TestWhatIsToBeKnown(t *testing.T) {
 	for id, words := range map[string]string{
 		"Q-40": "While paused, events are | held", "Q-46": "no policy may go by it", "Q-47": "`change_type` is never `create`",
 		"Q-48": "Is silent about | an administrator ends one session", "Q-49": "people without an address are dropped there", "Q-58": "A push may come late by | 30s",
-		"Q-59": "eight times in about seven hours", "Q-61": "A push to a private network", "Q-55": "allow-insecure-push-targets", "Q-62": "must not act at Keycloak", "Q-24": "*optional* client scopes",
+		"Q-59": "eight times in about seven hours", "Q-61": "an address in a private network", "Q-55": "allow-insecure-push-targets", "Q-62": "must not act at Keycloak", "Q-24": "*optional* client scopes",
 	} {
 		if !strings.Contains(page, words) {
 			t.Errorf("%s: the page of Keycloak does not say %q", id, words)
