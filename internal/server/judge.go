@@ -78,10 +78,11 @@ func (s *Server) correlate(ctx context.Context, v *view, sig *hub.Signal) (*corr
 	return who, spec, err
 }
 
-// wildcards reports whether the source's partner profile writes ALL for every session.
+// wildcards reports whether the source writes ALL for every session, by its partner profile or by what it relaxes.
 func wildcards(spec *hub.Source) bool {
-	p, ok := partner.Find(spec.Profile)
-	return ok && p.Wildcards
+	p, _ := partner.Find(spec.Profile)
+	q, err := p.QuirksWith(spec.Relax) // a source with an unknown quirk receives nothing
+	return err == nil && q.WildcardSession
 }
 
 // whyUnresolved gives the reason code for an order whose subject nobody fits; empty where somebody fits by now.

@@ -43,3 +43,34 @@ func TestNameSpaces(t *testing.T) {
 	}
 	req.Covers(t, "Q-33", "Q-34")
 }
+
+// A complex subject means what fits all of its members: the session narrows the user, a tenant that is not ours leaves nobody, and a
+// user whom nobody fits is not replaced by the device beside it.
+func TestAllMembersOfASubject(t *testing.T) {
+	ways := []hub.Correlate{{Format: "email"}, {Part: "device", Format: "opaque", As: "device_id", At: "mdm"}, {Part: "tenant", Format: "opaque", Is: []string{"acme"}}}
+	people := people{list: []hub.Identity{
+		{Name: "alice", Emails: []string{"alice@example.test"}, Devices: []hub.Account{{At: "mdm", ID: "laptop"}}},
+		{Name: "bob", Emails: []string{"bob@example.test"}, Devices: []hub.Account{{At: "mdm", ID: "phone"}}},
+	}}
+	for _, c := range []struct{ name, user, device, tenant, who string }{
+		{"all fit", "alice", "laptop", "acme", "alice"},
+		{"another tenant", "alice", "laptop", "other", ""},
+		{"nobody's address beside a known device", "dave", "laptop", "acme", ""},
+		{"another person's device", "alice", "phone", "acme", ""},
+	} {
+		sub := `{"format":"complex","user":{"format":"email","email":"` + c.user + `@example.test"},"device":{"format":"opaque","id":"` + c.device + `"},` +
+			`"session":{"format":"opaque","id":"s1"},"tenant":{"format":"opaque","id":"` + c.tenant + `"}}`
+		got, err := correlate.Correlate(t.Context(), people, correlate.Input{Signal: &hub.Signal{Tenant: "default", SubID: json.RawMessage(sub)}, Source: &hub.Source{Name: "idp", Issuer: issuer, Correlate: ways}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		who := ""
+		if got.Identity != nil {
+			who = got.Identity.Name
+		}
+		if who != c.who || who != "" && got.Session != "s1" {
+			t.Errorf("%s: %q, session %q: %s %v", c.name, who, got.Session, got.Reason, got.Misses)
+		}
+	}
+	req.Covers(t, "SUB-40", "RX-65")
+}
