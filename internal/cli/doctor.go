@@ -39,13 +39,13 @@ type finding struct {
 
 func (a *App) doctorCommand() *cobra.Command {
 	var file string
-	c := &cobra.Command{Use: "doctor", Short: "Look for what is wrong with a hub, or with one of its streams",
+	c := &cobra.Command{Use: "doctor", Short: "Look for what is wrong with a hub, or with one of its streams or sources",
 		Long: "Doctor looks at a running hub from outside: that it answers, its clock, certificate and keys, its streams, and with --data on\n" +
 			"its own machine its files and disk. What it cannot see is shown as not checked. The exit status is 1 where a check fails.",
-		Example: "  countersign doctor --data ./data --config hub.yaml\n  countersign doctor stream crm-signals",
+		Example: "  countersign doctor --data ./data --config hub.yaml\n  countersign doctor stream crm-signals\n  countersign doctor source keycloak",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return hub.Errorf(hub.Invalid, "doctor does not know how to look at %q", args[0]).WithHint("countersign doctor, or countersign doctor stream NAME")
+				return hub.Errorf(hub.Invalid, "doctor does not know how to look at %q", args[0]).WithHint("countersign doctor, countersign doctor stream NAME, or countersign doctor source NAME")
 			}
 			return nil
 		},
@@ -59,7 +59,7 @@ func (a *App) doctorCommand() *cobra.Command {
 			return a.showCheckup(&d.out)
 		}}
 	c.Flags().StringVar(&file, "config", "", "the hub's configuration file, to be checked as well")
-	c.AddCommand(a.doctorStream())
+	c.AddCommand(a.doctorStream(), a.doctorSource())
 	return c
 }
 

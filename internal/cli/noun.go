@@ -170,6 +170,9 @@ func (a *App) nounCommand(n nounSpec) *cobra.Command {
 	if n.kind == hub.KindIdentity {
 		cmd.AddCommand(a.identityImport())
 	}
+	if n.kind == hub.KindSource {
+		cmd.AddCommand(a.sourceCommands()...)
+	}
 	if n.kind == hub.KindPolicy {
 		cmd.AddCommand(a.policyTest(), a.policyTemplates())
 	}
