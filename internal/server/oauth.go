@@ -58,7 +58,7 @@ func (s *Server) reveal(ctx context.Context, tenant string, ref *hub.Secret) (st
 func (s *Server) apiCaller(ctx context.Context, token string) (*api.Caller, error) {
 	tenant, g, err := s.oauth.Access(ctx, token)
 	if hub.CodeOf(err) == hub.Unauthenticated {
-		return nil, hub.Errorf(hub.Unauthenticated, "the token is not valid").WithHint("get a new one at the token endpoint, " + s.issuerOf(api.DefaultTenant) + "/oauth/token")
+		return nil, hub.Errorf(hub.Unauthenticated, "the token is not valid").WithHint("get a new one at the token endpoint, %s/oauth/token", s.issuerOf(api.DefaultTenant))
 	}
 	if err != nil {
 		return nil, err

@@ -112,6 +112,9 @@ func (s *Server) open(ctx context.Context, name string, spec *hub.Tenant) (*tena
 	if err := t.rekey(); err != nil {
 		return nil, err
 	}
+	if err := t.recall(ctx); err != nil {
+		return nil, err
+	}
 	if err := t.reload(ctx); err != nil {
 		return nil, err
 	}

@@ -230,8 +230,8 @@ func (t *tenant) list(ctx context.Context) ([]transmitter.Stream, error) {
 	return all, nil
 }
 
-// told remembers on this node which streams were sent which event of which txn: what was queued a moment ago is not
-// in the history yet.
+// told remembers on this node which streams were sent which event of which txn: what was queued a moment ago, or waited
+// when the node started, is not in the history yet.
 type told struct {
 	mu       sync.Mutex
 	now, old map[string][]int64
@@ -262,6 +262,25 @@ func (g *told) note(out *transmitter.Outgoing) {
 	for _, r := range out.Rows {
 		g.now[key] = append(g.now[key], r.Stream)
 	}
+}
+
+// recall takes in what waits from an earlier life, so that a start makes nothing go round.
+func (t *tenant) recall(ctx context.Context) error {
+	rows, err := t.s.store.Transmitter(t.name, t.s.vault).Told(ctx, maxTold)
+	if err != nil {
+		return err
+	}
+	g := &t.told
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.now == nil {
+		g.now = map[string][]int64{}
+	}
+	for _, r := range rows {
+		key := r.TXN + "\x00" + r.Type
+		g.now[key] = append(g.now[key], r.Stream)
+	}
+	return nil
 }
 
 func (g *told) skipped(stream string) int64 {

@@ -163,6 +163,21 @@ func passOn(t *testing.T, w *world) {
 	if got := w.poll(crmPoll, crm); len(got) != 0 {
 		t.Error("crm was told again after the memory was lost")
 	}
+	// Nor where it still waits, and is in no history.
+	w.push("raw", w.sign("w1", fmt.Sprintf(subject, "raw-1"), nil))
+	w.signal("raw", "w1", hub.SignalDone)
+	w.srv.home().told.forget()
+	if err := w.srv.home().recall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.push("raw", w.sign("w2", fmt.Sprintf(subject, "raw-1"), func(c *set.Claims) { c.TXN = "t-w1" }))
+	if why := w.reasons(w.signal("raw", "w2", hub.SignalDone)); !strings.Contains(why, "crm-signals: it was sent this event of this txn already") {
+		t.Errorf("findings: %s", why)
+	}
+	if got := w.poll(crmPoll, crm); len(got) != 1 {
+		t.Errorf("crm got %d of what waited at the start", len(got))
+	}
+	w.poll(siemPoll, siem)
 
 	// A client's own signal does not come back to its stream; a rule that names the stream means it.
 	give := func(policy, email, txn string) (crmGot, siemGot int) {

@@ -145,6 +145,11 @@ func (x *exam) metadata() {
 		x.say("metadata", fail, us, address+" names the issuer "+short(m.Issuer)+", not "+issuer, reach)
 		return
 	}
+	// Whoever answers at our address says where to go next: only where we are ourselves.
+	if m.JWKSURI != strings.TrimSuffix(issuer, "/")+"/jwks.json" {
+		x.say("metadata", fail, us, address+" names keys at "+short(m.JWKSURI)+", which is not where ours are", reach)
+		return
+	}
 	x.say("metadata", fine, us, address, "")
 	if x.own {
 		x.say("certificate", warn, us, "it is self-signed: receivers refuse it unless they are told to trust it", "set public_url and tls with a certificate that receivers trust, or give them the hub's, self-signed.pem in its data folder")

@@ -20,10 +20,14 @@ func TestDoctorAtThePublicAddress(t *testing.T) {
 	key := b.signer.Public()
 	meta := stream.Metadata{}
 	status, kind, date := 200, "application/json", start
+	away := "" // where it redirects to
 	jwks := set.MarshalJWKS([]set.Key{key})
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", kind)
 		w.Header().Set("Date", date.UTC().Format(http.TimeFormat))
+		if away != "" {
+			w.Header().Set("Location", away)
+		}
 		w.WriteHeader(status)
 		if strings.HasSuffix(r.URL.Path, "/jwks.json") {
 			w.Write(jwks)
@@ -36,6 +40,7 @@ func TestDoctorAtThePublicAddress(t *testing.T) {
 	meta.Issuer, meta.JWKSURI = srv.URL, srv.URL+"/jwks.json"
 	b.cfg.Issuer = func(string) string { return srv.URL }
 	b.cfg.Probe = srv.Client()
+	b.cfg.Probe.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // as the hub's
 	b.door = New(b.cfg)
 	look := func(name, check, result, words string) {
 		t.Helper()
@@ -62,6 +67,15 @@ func TestDoctorAtThePublicAddress(t *testing.T) {
 	look("an expired key", "keys", fail, "none of the 1 key")
 	jwks = []byte("{}")
 	look("no key set", "keys", fail, "no key set")
+	// Who took our address leads us nowhere else.
+	lured := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the doctor was led to another server") }))
+	defer lured.Close()
+	meta.JWKSURI = lured.URL + "/jwks.json"
+	look("keys elsewhere", "metadata", fail, "which is not where ours are")
+	kind, status = "application/json", 307
+	away = lured.URL
+	look("a redirect", "metadata", fail, "it answers 307")
+	status, away, meta.JWKSURI = 200, "", srv.URL+"/jwks.json"
 	meta.Issuer = "https://other.example.test"
 	look("another issuer", "metadata", fail, "other.example.test")
 	kind = "text/html"
