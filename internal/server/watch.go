@@ -4,12 +4,16 @@ import (
 	"context"
 	"time"
 
+	"countersign/internal/hub"
 	"countersign/internal/telemetry"
 	"countersign/transmitter"
 )
 
 // watchEvery is how often the orders that we sent are looked at.
 const watchEvery = 30 * time.Second
+
+// keyLife is how long a client's Idempotency-Key stands for the request that it came with.
+const keyLife = 24 * time.Hour
 
 // count keeps the picture of the streams. With many streams it is drawn less often, so that it takes a twentieth of the time
 // at most.
@@ -62,6 +66,9 @@ func (s *Server) watch(ctx context.Context) error {
 	for {
 		if err := s.watchOnce(ctx, said); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "the orders that were sent could not be looked at", "err", err)
+		}
+		if _, err := s.store.ForgetKeys(ctx, hub.At(s.now().Add(-keyLife)), 5000); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "old idempotency keys could not be forgotten", "err", err)
 		}
 		select {
 		case <-ctx.Done():

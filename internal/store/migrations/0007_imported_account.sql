@@ -34,3 +34,6 @@ INSERT INTO identity_account_new (tenant, place, account, name) SELECT tenant, p
 DROP TABLE identity_account;
 ALTER TABLE identity_account_new RENAME TO identity_account;
 CREATE INDEX identity_account_name ON identity_account (tenant, name);
+
+-- Keys of clients are forgotten after a day.
+CREATE INDEX idempotency_at ON idempotency (at);

@@ -149,12 +149,40 @@ func (c *Caller) mayTell(id *subject.Identifier) error {
 	if s == nil || len(s.Domains) == 0 {
 		return nil
 	}
-	email, ok := id.Email()
-	_, domain, _ := strings.Cut(email, "@")
-	if !ok || !slices.ContainsFunc(s.Domains, func(d string) bool { return strings.EqualFold(d, domain) }) {
+	// Whichever of the names leads to somebody, and in whichever member it stands: all that are addresses are of the domains,
+	// and the user is named by nothing else.
+	user, ok := id.User()
+	ok = ok && within(user, s.Domains, true)
+	for _, name := range id.Parts() {
+		part, _ := id.Part(name)
+		ok = ok && within(part, s.Domains, name == subject.PartUser)
+	}
+	if !ok {
 		return hub.Errorf(hub.Forbidden, "client %s may not send signals about this subject", s.Name).WithHint("its domains are: %s", strings.Join(s.Domains, ", "))
 	}
 	return nil
+}
+
+// within reports whether every address of an identifier is of one of the domains; with only, whether it is made of addresses.
+func within(id subject.Identifier, domains []string, only bool) bool {
+	ids := []subject.Identifier{id}
+	if id.Format() == subject.FormatAliases {
+		ids = id.Aliases()
+	}
+	for _, one := range ids {
+		if one.Format() != subject.FormatEmail {
+			if only {
+				return false
+			}
+			continue
+		}
+		address := one.Get("email")
+		domain := address[strings.LastIndexByte(address, '@')+1:]
+		if !slices.ContainsFunc(domains, func(d string) bool { return strings.EqualFold(d, domain) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // typeOf finds an event type that can be sent.

@@ -227,6 +227,7 @@ func (h *house) furnish(t *testing.T, extra func(h *house) []any) {
 		m{"kind": "client", "name": "reader", "auth": "bearer", "scopes": []string{"ssf.read"}},
 		m{"kind": "client", "name": "teller", "auth": "bearer", "scopes": []string{"signals.read"}},
 		m{"kind": "client", "name": "sender", "auth": "bearer", "scopes": []string{"signals.write", "signals.read"}},
+		m{"kind": "client", "name": "clerk", "auth": "bearer", "scopes": []string{"signals.write"}, "events": []string{"caep/session-revoked"}, "domains": []string{"example.test"}},
 		m{"kind": "identity", "name": "alice", "emails": []string{"alice@example.test"}},
 		m{"kind": "app", "name": "wiki", "pack": "http-sessions", "settings": m{"url": h.site.URL()}, "secrets": m{"token": m{"stored": "wiki"}}, "accounts": m{"match": "email"}},
 		m{"kind": "source", "name": "idp", "type": "ssf", "issuer": h.issuer, "delivery": "push", "stream": "create",
@@ -248,7 +249,7 @@ func (h *house) furnish(t *testing.T, extra func(h *house) []any) {
 	body, err := json.Marshal(m{"resources": resources, "secrets": m{"wiki": h.site.AdminToken(), "idp": idpToken, "guarded": guardedAuth}})
 	must(t, err)
 	h.call(t, "POST", "/api/v1/apply", body, nil)
-	for _, name := range []string{"desk", "other", "maker", "bound", "reader", "teller", "sender"} {
+	for _, name := range []string{"desk", "other", "maker", "bound", "reader", "teller", "sender", "clerk"} {
 		var made struct {
 			Token string `json:"token"`
 		}
