@@ -481,7 +481,7 @@ func (x *exam) verification(ctx context.Context) {
 		case <-time.After(examineEvery):
 		}
 	}
-	fix, side := partner.Cure(x.profile, "silence")
+	fix, side := partner.Cure(x.profile, "verification")
 	if fix == "" {
 		fix, side = "see that the transmitter reaches our address (proxy, firewall, certificate, credential of push_auth), and what countersign source refused "+name+" says", Between
 	}
@@ -500,7 +500,9 @@ func (x *exam) signals(ctx context.Context) {
 	switch {
 	case err != nil:
 	case last == 0:
-		x.say("signals", Warn, Between, "no signal has come yet", "make something happen there, such as a sign-out")
+		// A stream may verify well and be about nobody: verification proves nothing of that.
+		fix, side := partner.Cure(x.profile, "silence")
+		x.found = append(x.found, Finding{Check: "signals", Result: Warn, Side: side, Quirk: "Q-20", Seen: "no signal has come yet", Fix: "make something happen there, such as a sign-out. If nothing comes then: " + fix})
 	default:
 		x.say("signals", Fine, Between, "the last one came at "+last.Time().UTC().Format(time.RFC3339), "")
 	}

@@ -30,6 +30,9 @@ type setting struct {
 func (t *setting) put(ctx context.Context) (*stream.Configuration, error) {
 	if t.s.StreamID != "" {
 		got, err := t.update(ctx)
+		if err == nil && t.s.Origin != Adopted && t.endpoint == "" && t.s.PollURL == "" && pollAddress(got) == "" {
+			got, err = t.afresh(ctx)
+		}
 		if status(err) != http.StatusNotFound {
 			return got, err
 		}
@@ -46,6 +49,30 @@ func (t *setting) put(ctx context.Context) (*stream.Configuration, error) {
 		return t.adopt(ctx)
 	}
 	return t.create(ctx)
+}
+
+// afresh makes a stream of ours anew that was pushed and is polled now: some give the address to poll at creation only.
+func (t *setting) afresh(ctx context.Context) (*stream.Configuration, error) {
+	got, err := t.c.Read(ctx, t.md, t.s.StreamID)
+	if err != nil || pollAddress(got) != "" {
+		return got, err
+	}
+	if err := t.c.Delete(ctx, t.md, t.s.StreamID); err != nil {
+		return nil, err
+	}
+	t.s.lose()
+	if err := t.keep(ctx); err != nil {
+		return nil, err
+	}
+	return t.create(ctx)
+}
+
+// pollAddress is the address to poll that a configuration names; empty: none.
+func pollAddress(c *stream.Configuration) string {
+	if c == nil || c.Delivery == nil || receiver.Method(c.Delivery.Method) != stream.PollMethod {
+		return ""
+	}
+	return c.Delivery.EndpointURL
 }
 
 func (t *setting) keep(ctx context.Context) error { return t.e.keep(ctx, t.tenant, t.name, t.s) }
