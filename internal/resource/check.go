@@ -64,6 +64,9 @@ func checkURL(doc yaml.Doc, path, value string) error {
 		return nil
 	}
 	u, err := url.Parse(value)
+	if strings.Contains(value, "@") && (err != nil || u.User != nil) { // what stands before the @ is not repeated
+		return doc.Errorf(path, "an address holds no user name and no password; a secret of its own has a place for them")
+	}
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || strings.Contains(value, "#") {
 		return doc.Errorf(path, "%q is no address such as https://idp.example.test/path", value)
 	}

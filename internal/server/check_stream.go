@@ -160,6 +160,9 @@ func (c *checker) oneTenant(r hub.Resource, t *hub.Tenant) {
 	}
 	if o := t.OAuth; o != nil {
 		c.issuer(r, "oauth.issuer", o.Issuer)
+		if o.JWKSURI == "" && o.Introspection == nil { // its metadata is fetched
+			c.address(r, "oauth.issuer", o.Issuer)
+		}
 		c.address(r, "oauth.jwks_uri", o.JWKSURI)
 		if o.Introspection != nil {
 			c.address(r, "oauth.introspection.endpoint", o.Introspection.Endpoint)
