@@ -24,7 +24,7 @@ func (p *Pump) write(ctx context.Context, stop <-chan struct{}) {
 		case <-p.acks:
 		case <-stop:
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			p.flush(last)
+			p.flush(last, true)
 			cancel()
 			return
 		}
@@ -35,16 +35,24 @@ func (p *Pump) write(ctx context.Context, stop <-chan struct{}) {
 		case <-stop:
 		}
 		wait.Stop()
-		p.flush(ctx)
+		p.flush(ctx, false)
 	}
 }
 
-// flush writes until nothing is left or ctx ends.
-func (p *Pump) flush(ctx context.Context) {
+// flush writes what there is, and goes on while there are whole batches, or, for the last time, until nothing is left. What
+// was booked meanwhile waits for more: a batch costs much the same whatever it holds.
+func (p *Pump) flush(ctx context.Context, last bool) {
 	pause := 50 * time.Millisecond
-	for {
+	for first := true; ; first = false {
 		p.mu.Lock()
 		n := min(len(p.outcomes), ackSize)
+		if !first && !last && n < ackSize && len(p.writes) == 0 {
+			if n > 0 {
+				signal(p.acks)
+			}
+			p.mu.Unlock()
+			return
+		}
 		batch := append([]Outcome(nil), p.outcomes[:n]...)
 		p.outcomes = append(p.outcomes[:0], p.outcomes[n:]...)
 		p.acking = n
@@ -116,7 +124,7 @@ func (p *Pump) settled(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		sleep(ctx, ackDelay)
+		sleep(ctx, settleDelay)
 	}
 }
 

@@ -9,17 +9,18 @@ import (
 
 // Limits of the pump that are judgment and not settings.
 const (
-	ringSize   = 64    // rows in memory for one stream whatever the others have; more wait in the store
-	ringRoom   = 2048  // rows in memory for one stream while all together have less than ringsRoom
-	ringsRoom  = 16384 // rows
-	lookAhead  = 64    // rows of a ring among which one with a free subject is looked for
-	heldRoom   = 32    // rows of one stream that fail by themselves while others are taken
-	readSize   = 128   // rows of one read
-	readers    = 4     // reads at once
-	ackSize    = 256   // outcomes of one write
-	ackDelay   = 5 * time.Millisecond
-	ackBacklog = 4096 // outcomes not yet written, above which nothing is sent
-	slowAfter  = time.Second
+	ringSize    = 64                    // rows in memory for one stream whatever the others have; more wait in the store
+	ringRoom    = 2048                  // rows in memory for one stream while all together have less than ringsRoom
+	ringsRoom   = 16384                 // rows
+	lookAhead   = 64                    // rows of a ring among which one with a free subject is looked for
+	heldRoom    = 32                    // rows of one stream that fail by themselves while others are taken
+	readSize    = 128                   // rows of one read
+	readers     = 4                     // reads at once
+	ackSize     = 256                   // outcomes of one write
+	ackDelay    = 20 * time.Millisecond // that a batch which is not whole waits for more
+	settleDelay = 5 * time.Millisecond
+	ackBacklog  = 4096 // outcomes not yet written, above which nothing is sent
+	slowAfter   = time.Second
 )
 
 // Pump delivers what the store holds. A stream without work is nothing but its row; one with work is

@@ -3,6 +3,7 @@ package strictjson
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -31,6 +32,9 @@ var (
 	ErrType      = errors.New("strictjson: value of another type")
 )
 
+// rooms are for the names of the objects that a check has open.
+var rooms = sync.Pool{New: func() any { return new([32][]byte) }}
+
 // Check reports the first fault of one JSON text: size, UTF-8, grammar, repeated names at any depth
 // (also when the repeat is spelled with escapes), depth, lone surrogates, NUL in strings, and anything
 // after the value. It allocates only for names with escapes and for objects of many members.
@@ -47,7 +51,11 @@ func Check(data []byte, lim Limits) error {
 	if !utf8.Valid(data) { // RFC 7519 §7.2: the message is UTF-8
 		return fmt.Errorf("%w: invalid UTF-8", ErrText)
 	}
-	var room [32][]byte
+	room := rooms.Get().(*[32][]byte)
+	defer func() {
+		clear(room[:]) // the names are the caller's
+		rooms.Put(room)
+	}()
 	c := checker{data: data, depth: lim.Depth, noFloats: lim.NoFloats, names: room[:0]}
 	c.space()
 	if err := c.value(0); err != nil {
