@@ -128,6 +128,11 @@ func (e *Enroller) Reconcile(ctx context.Context, tenant string, sources []*hub.
 		if yes {
 			due = append(due, src.Name)
 		}
+		if at, yes := e.lookDue(src, s); yes {
+			if err := e.verifyAt(ctx, tenant, src.Name, at); err != nil {
+				return nil, err
+			}
+		}
 	}
 	for name, raw := range rows { // sources that are gone
 		s, err := parse(raw)

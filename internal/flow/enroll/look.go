@@ -52,6 +52,20 @@ func watched(src *hub.Source, s *State) bool {
 	return src != nil && src.Stream != None && s != nil && s.StreamID != "" && s.Status != Deleting && s.Status != Gone && every(src, s) > 0
 }
 
+// lookDue says when a source has to be looked at whose next look is not on the way, or is later than the source wants it now.
+// Many sources are not looked at together.
+func (e *Enroller) lookDue(src *hub.Source, s *State) (time.Time, bool) {
+	if !watched(src, s) || s.Status != Made {
+		return time.Time{}, false
+	}
+	now, span := e.Now(), every(src, s)
+	next := s.NextLook.Time()
+	if s.NextLook != 0 && next.After(now.Add(-time.Hour)) && !next.After(now.Add(span+patience)) {
+		return time.Time{}, false
+	}
+	return now.Add(time.Duration(mathrand.Int64N(int64(min(span, patience))))), true
+}
+
 // DoVerify is the step "verify": one look at whether a source can still reach us (RX-101). It asks for a verification event
 // when that is due, and raises an alarm when the one that was asked for did not come.
 func (e *Enroller) DoVerify(ctx context.Context, job *hub.Job) error {
@@ -116,7 +130,11 @@ func (e *Enroller) look(ctx context.Context, tenant, name string, src *hub.Sourc
 		if s, err = e.silent(ctx, tenant, name, s, now); err != nil {
 			return now, err
 		}
-		if again := asked.Time().Add(max(silentEvery, seconds(s.MinVerification))); s.Alarm != "" && now.Before(again) {
+		again := asked.Time().Add(spread(span))
+		if s.Alarm != "" {
+			again = asked.Time().Add(max(silentEvery, seconds(s.MinVerification)))
+		}
+		if now.Before(again) {
 			return soonest(again), nil
 		}
 	case asked != 0 && now.Before(asked.Time().Add(span-span/8)):

@@ -157,6 +157,10 @@ func (p *transmitter) serve(w http.ResponseWriter, r *http.Request) {
 		p.streams = append(p.streams[:i], p.streams[i+1:]...)
 		answer(204, nil)
 	case "GET /status":
+		if p.find(id) < 0 {
+			answer(404, nil)
+			return
+		}
 		answer(200, map[string]any{"stream_id": id, "status": p.status})
 	case "POST /status":
 		var st stream.Status
