@@ -89,7 +89,11 @@ func (e *Enroller) Do(ctx context.Context, job *hub.Job) error {
 		return err
 	}
 	if s.Status == Made && s.StreamID != was {
-		if err := e.verifyAt(ctx, tenant, name, e.Now().Add(firstLook)); err != nil {
+		at := e.Now().Add(firstLook)
+		if err := e.verifyAt(ctx, tenant, name, at); err != nil {
+			return err
+		}
+		if _, err := e.live(ctx, tenant, name, func(l *Live) { l.NextLook = hub.At(at) }); err != nil {
 			return err
 		}
 	}
