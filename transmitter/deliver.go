@@ -143,7 +143,7 @@ func (p *Pump) finish(t try, a answer, begun time.Time) (try, bool) {
 			JTI: e.JTI, Event: e.Event.Key, Tries: e.tries, First: e.first}
 		if a.class == refused {
 			o.Dead, o.Reason = true, a.reason
-			p.cfg.Log.Warn("a SET was refused and set aside", "stream", s.ID, "jti", e.JTI, "reason", a.reason)
+			p.cfg.Log.Warn("a SET was refused and set aside", "stream", s.ID, "jti", e.JTI, "reason", logged(a.reason))
 		}
 		p.book(o)
 		l.slow = a.took > slowAfter

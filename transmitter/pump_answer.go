@@ -67,10 +67,13 @@ func read(resp *http.Response, ours http.Header, now time.Time) answer {
 		said = bearerError(resp.Header.Get("WWW-Authenticate"))
 	}
 	what := strconv.Itoa(a.status)
-	if said != "" {
-		what += " " + printable(said)
-	}
 	text := what
+	if said != "" {
+		text += " " + printable(said)
+		if plainCode(said) {
+			what = text
+		}
+	}
 	if wire.Description != "" && wire.Err != "" {
 		text += ": " + printable(wire.Description)
 	}
@@ -134,6 +137,26 @@ func advise(status int, err string) string {
 		return "a proxy on the way wants credentials"
 	}
 	return "check the endpoint_url and the authorization_header of the stream"
+}
+
+// plainCode reports whether an error code is one, and not a sentence, which may name somebody.
+func plainCode(code string) bool {
+	return len(code) <= 64 && strings.Trim(code, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
+}
+
+// logged is a reason without what a receiver wrote in words of its own: it may name the subject, and logs name nobody.
+// The words are kept with the dead letter and in the history.
+func logged(reason string) string {
+	rest, ok := strings.CutPrefix(reason, "HTTP ")
+	if !ok {
+		return reason
+	}
+	status, words, _ := strings.Cut(rest, " ")
+	code, _, _ := strings.Cut(words, ": ")
+	if code == "" || !plainCode(code) {
+		return "HTTP " + strings.TrimSuffix(status, ":")
+	}
+	return "HTTP " + status + " " + code
 }
 
 // bearerError takes the error code out of a WWW-Authenticate header (RFC 6750 §3).

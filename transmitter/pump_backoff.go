@@ -31,7 +31,7 @@ func (p *Pump) failed(l *lane, e *entry, a answer, fresh bool, now Micros) {
 		p.due.add(e.until, s.Key)
 		signal(p.wake)
 		l.slow = a.took > slowAfter
-		p.cfg.Log.Warn("a SET fails while others are taken; it is held back with those about the same subject", "stream", s.ID, "jti", e.JTI, "reason", a.reason)
+		p.cfg.Log.Warn("a SET fails while others are taken; it is held back with those about the same subject", "stream", s.ID, "jti", e.JTI, "reason", logged(a.reason))
 		return
 	case loose && fresh:
 		e.until = 0
@@ -46,7 +46,7 @@ func (p *Pump) failed(l *lane, e *entry, a answer, fresh bool, now Micros) {
 	l.round++
 	tr := p.fail(p.trouble[s.Key], a, now)
 	p.settle(s.Key, tr)
-	p.cfg.Log.Warn("delivery failed", "stream", s.ID, "fails", tr.Fails, "reason", tr.Reason)
+	p.cfg.Log.Warn("delivery failed", "stream", s.ID, "fails", tr.Fails, "reason", logged(tr.Reason))
 }
 
 // fail says when a stream is tried again: full jitter under a doubling bound, or the long probes of an open breaker.
