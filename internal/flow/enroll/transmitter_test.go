@@ -38,6 +38,8 @@ type transmitter struct {
 	tokens   int
 	patched  int
 	refuse   int // answers 401 this often
+	// pollToken is given with a poll stream.
+	pollToken string
 }
 
 func newTransmitter(t *testing.T) *transmitter {
@@ -103,7 +105,7 @@ func (p *transmitter) serve(w http.ResponseWriter, r *http.Request) {
 		in.EventsDelivered = in.EventsRequested
 		in.MinVerificationInterval = 60
 		if in.Delivery.Method == stream.PollMethod {
-			in.Delivery.EndpointURL = p.URL + "/poll?stream=" + in.StreamID
+			in.Delivery.EndpointURL, in.Delivery.AuthorizationHeader = p.URL+"/poll?stream="+in.StreamID, p.pollToken
 		}
 		p.streams = append(p.streams, &in)
 		answer(201, p.shown(&in))
