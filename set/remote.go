@@ -181,7 +181,8 @@ func (r *RemoteKeys) fetch(ctx context.Context) (StaticKeys, time.Duration, erro
 	}
 	keys, err := ParseJWKS(body)
 	if err != nil {
-		return nil, 0, err
+		// Not wrapped: what is wrong with the key set is nothing that is wrong with a token.
+		return nil, 0, fmt.Errorf("the answer is no JWK Set: %v", err)
 	}
 	return keys, freshness(response.Header.Values("Cache-Control")), nil
 }

@@ -38,7 +38,8 @@ type peer struct {
 	hold     time.Duration
 	answer   func(w http.ResponseWriter, r *http.Request, req *stream.PollRequest) bool // true: it answered in place of the peer
 	meta     func(md map[string]any)
-	keys     http.HandlerFunc
+	keys     http.HandlerFunc // in place of the key set
+	issue    http.HandlerFunc // of its authorization server
 }
 
 func newPeer(w *world) *peer {
@@ -63,7 +64,7 @@ func newPeer(w *world) *peer {
 func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.asked = append(p.asked, r.Method+" "+r.URL.Path)
-	meta, keys := p.meta, p.keys
+	meta, keys, token := p.meta, p.keys, p.issue
 	p.mu.Unlock()
 	reply := func(status int, v any) {
 		w.Header().Set("Content-Type", "application/json")
@@ -116,6 +117,8 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(204)
 	case "/poll":
 		p.poll(w, r)
+	case "/token":
+		token(w, r)
 	default:
 		http.NotFound(w, r)
 	}
