@@ -83,6 +83,8 @@ type Config struct {
 	PollMax  int
 	// PollParked bounds the polls held at one time, of one stream and in all. 0: 2 and 20,000.
 	PollParkedStream, PollParked int
+	// PollParkedReceiver bounds those of one receiver, on all its streams together. 0: half of PollParked.
+	PollParkedReceiver int
 	// Held is called when a poll is held, and what it gives once the poll goes on: for servers that limit how many requests
 	// are worked on at one time. A held poll is no work. Nil: nobody is told.
 	Held func(r *http.Request) (resumed func())
@@ -209,6 +211,7 @@ func (c *Config) prepare() error {
 	c.History = or(c.History, 30*24*time.Hour)
 	c.PollParkedStream = or(c.PollParkedStream, 2)
 	c.PollParked = or(c.PollParked, 20_000)
+	c.PollParkedReceiver = or(c.PollParkedReceiver, max(1, c.PollParked/2))
 	if c.Transport == nil {
 		c.Transport = newTransport(c)
 	}

@@ -5,10 +5,11 @@ import "sync"
 // parked are the polls that are held until there is something to answer (RFC 8936 §2.4). A stream without one has
 // nothing here.
 type parked struct {
-	mu      sync.Mutex
-	streams map[int64]*lot
-	count   int
-	closed  bool // shutting down: nothing is held any more
+	mu        sync.Mutex
+	streams   map[int64]*lot
+	receivers map[string]int // held polls of each
+	count     int
+	closed    bool // shutting down: nothing is held any more
 }
 
 // lot is the held polls of one stream.
@@ -22,12 +23,20 @@ type lot struct {
 // once the poll goes on, for whatever reason. Not ok where too many are held already: such a poll is answered at once.
 func (t *Transmitter) wait(stream int64) (woken <-chan struct{}, leave func(), ok bool) {
 	p := &t.parked
+	receiver := ""
+	if snap := t.streams.Load(); snap != nil && snap.byKey[stream] != nil {
+		receiver = snap.byKey[stream].Receiver
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.streams[stream]
-	if p.closed || p.count >= t.cfg.PollParked || l != nil && l.count >= t.cfg.PollParkedStream {
+	if p.closed || p.count >= t.cfg.PollParked || l != nil && l.count >= t.cfg.PollParkedStream || receiver != "" && p.receivers[receiver] >= t.cfg.PollParkedReceiver {
 		return nil, nil, false
 	}
+	if p.receivers == nil {
+		p.receivers = map[string]int{}
+	}
+	p.receivers[receiver]++
 	if l == nil {
 		if p.streams == nil {
 			p.streams = map[int64]*lot{}
@@ -41,6 +50,9 @@ func (t *Transmitter) wait(stream int64) (woken <-chan struct{}, leave func(), o
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.count--
+		if p.receivers[receiver]--; p.receivers[receiver] == 0 {
+			delete(p.receivers, receiver)
+		}
 		if l.count--; l.count == 0 && p.streams[stream] == l {
 			delete(p.streams, stream)
 		}

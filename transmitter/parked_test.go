@@ -1,6 +1,7 @@
 package transmitter_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,6 +154,40 @@ func TestHeldPollsAreBounded(t *testing.T) {
 		if _, _, ok := x.Park(1); !ok {
 			t.Error("a place that was left is not free")
 		}
+	}
+}
+
+// One receiver with many streams leaves places for the others.
+func TestHeldPollsOfOneReceiverAreBounded(t *testing.T) {
+	store := new(transmitter.Memory)
+	cfg := newConfig(store)
+	cfg.PollParked = 10
+	x := newTransmitter(t, cfg)
+	var greedy []int64
+	for i := range 8 {
+		greedy = append(greedy, putListed(t, store, fmt.Sprint("greedy-", i), "", func(s *transmitter.Stream) { s.Receiver = "greedy" }).Key)
+	}
+	modest := putListed(t, store, "modest", "", func(s *transmitter.Stream) { s.Receiver = "modest" }).Key
+	if err := x.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var leave []func()
+	for _, key := range append(greedy, greedy...) {
+		if _, gone, ok := x.Park(key); ok {
+			leave = append(leave, gone)
+		}
+	}
+	if len(leave) != 5 {
+		t.Errorf("%d of 10 places are one receiver's", len(leave))
+	}
+	_, gone, ok := x.Park(modest)
+	if !ok {
+		t.Fatal("the other receiver's poll is not held")
+	}
+	gone()
+	leave[0]()
+	if _, _, ok := x.Park(greedy[7]); !ok {
+		t.Error("a place that was left is not free")
 	}
 }
 
