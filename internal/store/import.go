@@ -52,7 +52,7 @@ func (s *Store) ImportIdentities(ctx context.Context, tenant string, batch []hub
 		if err != nil {
 			return err
 		}
-		var rows, emails, accounts [][]any
+		var fresh, changed, emails, accounts [][]any
 		now := int64(s.now())
 		for i := range batch {
 			r := &batch[i]
@@ -76,7 +76,12 @@ func (s *Store) ImportIdentities(ctx context.Context, tenant string, batch []hub
 				out.Created++
 				out.Changes = append(out.Changes, ImportChange{Name: r.Name, Is: r.Spec})
 			}
-			rows = append(rows, []any{tenant, string(r.Kind), r.Name, r.Set, int64(1), string(r.Spec), now, now})
+			row := []any{tenant, string(r.Kind), r.Name, r.Set, int64(1), string(r.Spec), now, now}
+			if found || s.d == &postgresDialect { // where another node may have written it since we looked
+				changed = append(changed, row)
+			} else {
+				fresh = append(fresh, row)
+			}
 			for _, e := range ids[i].Emails {
 				emails = append(emails, []any{tenant, emailKey(e), r.Name})
 			}
@@ -95,8 +100,11 @@ func (s *Store) ImportIdentities(ctx context.Context, tenant string, batch []hub
 			}
 			return strings.Compare(a[2].(string), b[2].(string))
 		})
-		if err := insertMany(t, s.d, `INSERT INTO resource (tenant, kind, name, owner_set, version, spec, created, updated) VALUES `,
-			` ON CONFLICT (tenant, kind, name) DO UPDATE SET spec = excluded.spec, updated = excluded.updated, version = resource.version + 1`, rows); err != nil {
+		const head = `INSERT INTO resource (tenant, kind, name, owner_set, version, spec, created, updated) VALUES `
+		if err := insertMany(t, s.d, head, ``, fresh); err != nil {
+			return err
+		}
+		if err := insertMany(t, s.d, head, ` ON CONFLICT (tenant, kind, name) DO UPDATE SET spec = excluded.spec, updated = excluded.updated, version = resource.version + 1`, changed); err != nil {
 			return err
 		}
 		if err := insertMany(t, s.d, `INSERT INTO identity_email (tenant, email, name) VALUES `, ` ON CONFLICT DO NOTHING`, emails); err != nil {
@@ -218,7 +226,13 @@ func insertMany(t *tx, d *dialect, head, tail string, rows [][]any) error {
 			n = many
 		}
 		var b strings.Builder
-		b.WriteString(head)
+		if n > 1 && d != &postgresDialect {
+			// A statement that fails undoes its transaction here in any case: SQLite need not copy pages to undo it alone.
+			b.WriteString("INSERT OR FAIL")
+			b.WriteString(strings.TrimPrefix(head, "INSERT"))
+		} else {
+			b.WriteString(head)
+		}
 		args := make([]any, 0, n*len(rows[0]))
 		for i, row := range rows[:n] {
 			if i > 0 {
