@@ -68,6 +68,7 @@ type Enroller struct {
 	creds credentials
 	known known
 	turns turns
+	wait  time.Duration // of the doctor, for a verification event
 }
 
 // New makes an Enroller.
@@ -93,7 +94,7 @@ func New(c Config) *Enroller {
 	if c.Alarmed == nil {
 		c.Alarmed = func(string, string, bool) {}
 	}
-	return &Enroller{Config: c}
+	return &Enroller{Config: c, wait: examineWait}
 }
 
 // Reconcile gives each source its receive address, and queues the work where our stream is not what the

@@ -80,17 +80,25 @@ func (x *exam) say(check, result, side, seen, fix string) {
 // wrong says what failed, with the cure that the profile knows for what was seen, or else the usual one.
 func (x *exam) wrong(ctx context.Context, check string, err error, side, fix string, words ...string) {
 	seen := x.e.hide(ctx, x.tenant, x.src, reason(err))
-	if n := status(err); n != 0 {
-		words = append(words, strconv.Itoa(n))
+	if t, ok := errors.AsType[*receiver.TokenError](err); ok { // what it said, then how it said it, then what was being done
+		words = append([]string{t.Code, strconv.Itoa(t.Status)}, words...)
 	}
-	if t, ok := errors.AsType[*receiver.TokenError](err); ok {
-		words = append([]string{t.Code}, append(words, strconv.Itoa(t.Status))...)
+	if n := status(err); n != 0 {
+		words = append([]string{strconv.Itoa(n)}, words...)
+	}
+	text, of := "", ""
+	if check != "keys" && check != "metadata" { // those are for everybody: an answer there says nothing of our credential
+		text, of = partnerCure(x.profile, seen)
+	} else {
+		words = slices.DeleteFunc(words, func(w string) bool { return w != "" && w[0] >= '0' && w[0] <= '9' })
 	}
 	for _, w := range words {
-		if text, of := partner.Cure(x.profile, w); text != "" {
-			fix, side = text, of
-			break
+		if text == "" {
+			text, of = partner.Cure(x.profile, w)
 		}
+	}
+	if text != "" {
+		fix, side = text, of
 	}
 	x.say(check, Fail, side, seen, fix)
 }
@@ -463,7 +471,7 @@ func (x *exam) verification(ctx context.Context) {
 		x.wrong(ctx, "verification", err, Theirs, "see that our credential may ask for one (ssf.manage), and that our address is reached from there", "verification", "stream_verification_error")
 		return
 	}
-	wait := examineWait
+	wait := x.e.wait
 	if x.profile != nil {
 		if d, err := time.ParseDuration(x.profile.Every); err == nil && d > 0 {
 			wait = min(d+5*time.Second, slowestWait)

@@ -37,7 +37,8 @@ type transmitter struct {
 	sets     map[string]string
 	tokens   int
 	patched  int
-	refuse   int // answers 401 this often
+	refuse   int  // answers 401 this often
+	suffix   bool // the metadata of an issuer with a path, at its end
 	// pollToken is given with a poll stream.
 	pollToken string
 }
@@ -76,6 +77,14 @@ func (p *transmitter) serve(w http.ResponseWriter, r *http.Request) {
 	case "/.well-known/ssf-configuration":
 		answer(200, map[string]any{"spec_version": "1_0", "issuer": p.URL, "jwks_uri": p.URL + "/jwks", "configuration_endpoint": p.URL + "/streams", "status_endpoint": p.URL + "/status",
 			"verification_endpoint": p.URL + "/verify", "add_subject_endpoint": p.URL + "/add", "remove_subject_endpoint": p.URL + "/remove", "critical_subject_members": []string{"tenant"}})
+		return
+	case "/tenant/.well-known/ssf-configuration":
+		if p.suffix {
+			answer(200, map[string]any{"spec_version": "1_0", "issuer": p.URL + "/tenant", "jwks_uri": p.URL + "/jwks"})
+			return
+		}
+	case "/jwks":
+		w.Write([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","use":"sig","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 		return
 	case "/token":
 		p.tokens++
