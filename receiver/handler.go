@@ -196,7 +196,7 @@ func (h *Handler) judge(ctx context.Context, compact string) *answer {
 // examine verifies a SET and reads it.
 func (h *Handler) examine(ctx context.Context, compact string, policy *set.Policy, q *Quirks) (*Delivery, *answer) {
 	p := *policy
-	p.AllowNoSubject = p.AllowNoSubject || q.NestedSubject || q.TopLevelSubject
+	p.AllowNoSubject = p.AllowNoSubject || q.NestedSubject || q.TopLevelSubject || q.OldStreamEvents
 	p.AllowSubExp = p.AllowSubExp || q.Expiry || q.TopLevelSubject
 	p.AllowNoType = p.AllowNoType || q.NoType
 	p.AllowNoAud = p.AllowNoAud || q.NoAudience
@@ -313,6 +313,7 @@ func (h *Handler) read(token *set.Token, policy *set.Policy, n *normal) (*Delive
 		return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, "the token must have exactly one event", nil)
 	}
 	d := &Delivery{Token: token, Event: claims.Events[0], TXN: claims.TXN}
+	d.Event.Type = n.eventType(&claims)
 	known := false
 	d.Type = event.Type{URI: d.Event.Type, Open: true}
 	if t, ok := h.Registry.Lookup(d.Event.Type); ok {
@@ -356,7 +357,7 @@ func (h *Handler) streamEvent(d *Delivery, n *normal) *answer {
 		id = user
 	}
 	switch {
-	case len(d.SubID) == 0 && n.let("Q-30"):
+	case len(d.SubID) == 0 && (slices.Contains(n.used, "Q-30/sse") || n.let("Q-30")):
 		return nil
 	case len(d.SubID) == 0 || id.Format() != subject.FormatOpaque:
 		return refuse(http.StatusBadRequest, stream.InvalidRequest, "the sub_id of a stream event must be opaque and hold the stream id", nil)

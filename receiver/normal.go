@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"countersign/event/ssf"
 	"countersign/internal/strictjson"
 	"countersign/set"
 	"countersign/subject"
@@ -60,6 +61,25 @@ func (n *normal) subjectOf(c *set.Claims, payload json.RawMessage, known bool) (
 		}
 	}
 	return n.subject(raw), rest, false
+}
+
+// olderEvents are the events about the stream as the first draft of SSE named them (LEG-8), and their names of today.
+var olderEvents = map[string]string{
+	"https://schemas.openid.net/secevent/sse/event-type/verification":   ssf.VerificationURI,
+	"https://schemas.openid.net/secevent/sse/event-type/stream-updated": ssf.StreamUpdatedURI,
+}
+
+// eventType gives today's name of the one event. An older event about a person, as the draft's stream-updated may be, has none.
+func (n *normal) eventType(c *set.Claims) string {
+	e := c.Events[0]
+	newer, older := olderEvents[e.Type]
+	if !older {
+		return e.Type
+	}
+	if members, err := strictjson.Members(e.Payload); c.SubID != nil || err != nil || slices.ContainsFunc(members, func(m strictjson.Member) bool { return m.Name == "subject" }) || !n.let("Q-30/sse") {
+		return e.Type
+	}
+	return newer
 }
 
 // partNames are the members of a complex subject (SSF 1.0 §3.3).

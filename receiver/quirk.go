@@ -13,6 +13,7 @@ type Quirks struct {
 	// About tokens; used by Handler.
 	NestedSubject        bool // Q-30
 	TopLevelSubject      bool // Q-30/sub
+	OldStreamEvents      bool // Q-30/sse
 	ComplexWithoutFormat bool // Q-31
 	OldSubjectTypes      bool // Q-32
 	WildcardSession      bool // Q-34
@@ -56,6 +57,8 @@ var QuirkTable = []Quirk{
 		func(q *Quirks) *bool { return &q.NestedSubject }},
 	{"Q-30/sub", "subject as sub", "a token without sub_id is about its iss and sub", "send sub_id at the top of the token", "theirs",
 		func(q *Quirks) *bool { return &q.TopLevelSubject }},
+	{"Q-30/sse", "stream events of the first draft", "verification and stream-updated under their names of SSE, which have no subject, are read as those of SSF 1.0", "send the events of SSF 1.0, with the stream as sub_id", "theirs",
+		func(q *Quirks) *bool { return &q.OldStreamEvents }},
 	{"Q-31", "complex subject without format", "an object of known member names is read as complex, and members that are null are left out", `add "format": "complex", and leave empty members out`, "theirs",
 		func(q *Quirks) *bool { return &q.ComplexWithoutFormat }},
 	{"Q-32", "subject_type of the older drafts", "subject_type, its hyphenated names, id_token_claims and oauth_token are read as today's formats", "send format with today's names", "theirs",

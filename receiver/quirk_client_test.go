@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"countersign/event/ssf"
 	"countersign/internal/req"
 	"countersign/receiver"
 	"countersign/set"
@@ -312,4 +313,34 @@ func TestUnsignedIsNeverLetPass(t *testing.T) {
 		t.Errorf("there is a switch for unsigned tokens: %v", err)
 	}
 	req.Covers(t, "Q-43", "RX-49")
+}
+
+// The events about the stream under the names of the first draft are read as today's: their state is asked about, and they are no
+// signal (LEG-8, LEG-17).
+func TestQuirkOfStreamEvents(t *testing.T) {
+	all := rows(t)
+	for name, uri := range map[string]string{"q30-sse-verification": ssf.VerificationURI, "q30-sse-updated": ssf.StreamUpdatedURI} {
+		b := newBench(t)
+		b.handler.Quirks = receiver.Quirks{OldStreamEvents: true}
+		if w := b.do(push(all[name].token(t))); w.Code != 202 || len(b.kept) != 1 {
+			t.Fatalf("%s: %d %v", name, w.Code, b.reason)
+		}
+		if d := b.kept[0]; !d.StreamEvent || d.Event.Type != uri || d.Type.URI != uri || !d.Subject.IsZero() {
+			t.Errorf("%s: %+v", name, d)
+		}
+		if asked := strings.Join(b.states, " "); (name == "q30-sse-verification") != (asked == `"6c1a" true`) {
+			t.Errorf("%s: asked about %q", name, asked)
+		}
+	}
+	// A person is no stream: such an event is of a type that nobody knows.
+	b := newBench(t)
+	b.handler.Quirks = receiver.Quirks{OldStreamEvents: true, NestedSubject: true}
+	if w := b.do(push(all["q30-sse-subject"].token(t))); w.Code != 202 || b.kept[0].StreamEvent {
+		t.Errorf("%d %v", w.Code, b.reason)
+	}
+	// The wrong state is refused as it is today.
+	b = newBench(t)
+	b.handler.Quirks, b.verify = receiver.Quirks{OldStreamEvents: true}, receiver.ErrState
+	refused(t, b.do(push(all["q30-sse-verification"].token(t))), 400, stream.InvalidState)
+	req.Covers(t, "Q-30/sse", "LEG-17")
 }
