@@ -171,7 +171,7 @@ func deliverRig(ctx context.Context, opt Options, r *Result) (*rig, *receivers, 
 		return g, nil, nil, err
 	}
 	every := int64(1)
-	if opt.What == "deliver" {
+	if opt.What == "deliver" || opt.What == "steady" {
 		every = sampled
 	}
 	rc, err := startReceivers(g.cert, every)
