@@ -34,6 +34,8 @@ var (
 	ErrUnsupported = errors.New("receiver: transmitter does not offer the operation")
 	// ErrAnswer says that an answer is not what the operation is defined to give.
 	ErrAnswer = errors.New("receiver: answer of the transmitter cannot be used")
+	// ErrInsecure says that a transmitter with an https issuer names an address that is not https. Nothing of it may be used.
+	ErrInsecure = errors.New("receiver: address is no https URL")
 	// ErrTooLong says besides ErrAnswer that an answer is longer than we read.
 	ErrTooLong = errors.New("longer than we read")
 )
@@ -73,7 +75,30 @@ func (c *Client) Discover(ctx context.Context, issuer, metadataURL string) (*str
 	if md.Issuer != issuer {
 		return nil, fmt.Errorf("%w: metadata says %q, expected %q%s", ErrIssuer, md.Issuer, issuer, difference(md.Issuer, issuer))
 	}
+	if err := safe(&md); err != nil {
+		return nil, err
+	}
 	return &md, nil
+}
+
+// safe insists that a transmitter with an https issuer names https addresses, at whatever host: what we show there and what we
+// read from there would be anybody's (RX-10).
+func safe(md *stream.Metadata) error {
+	if !strings.HasPrefix(md.Issuer, "https:") {
+		return nil
+	}
+	for _, at := range []struct{ member, value string }{
+		{"jwks_uri", md.JWKSURI}, {"configuration_endpoint", md.ConfigurationEndpoint}, {"status_endpoint", md.StatusEndpoint},
+		{"add_subject_endpoint", md.AddSubjectEndpoint}, {"remove_subject_endpoint", md.RemoveSubjectEndpoint}, {"verification_endpoint", md.VerificationEndpoint},
+	} {
+		if at.value == "" {
+			continue
+		}
+		if u, err := url.Parse(at.value); err != nil || u.Scheme != "https" || u.Host == "" {
+			return fmt.Errorf("%w: %s of the metadata", ErrInsecure, at.member)
+		}
+	}
+	return nil
 }
 
 // difference points at the two differences that are easily overlooked.

@@ -516,3 +516,30 @@ func TestClientExplains401(t *testing.T) {
 func message(email string) transmitter.Message {
 	return transmitter.Message{Type: "caep/session-revoked", SubID: subject.Email(email).Raw()}
 }
+
+// A transmitter whose issuer is https names no address without (RX-10); other hosts are common.
+func TestDiscoverWantsHTTPS(t *testing.T) {
+	req.Covers(t, "RX-1", "RX-10", "RX-12", "RX-4")
+	for name, c := range map[string]struct {
+		issuer, member, value string
+		want                  error
+	}{
+		"keys":         {"https://idp.example.test", "jwks_uri", "http://idp.example.test/jwks", receiver.ErrInsecure},
+		"streams":      {"https://idp.example.test", "configuration_endpoint", "http://idp.example.test/s", receiver.ErrInsecure},
+		"verification": {"https://idp.example.test", "verification_endpoint", "/verify", receiver.ErrInsecure},
+		"subjects":     {"https://idp.example.test", "add_subject_endpoint", "ftp://x/y", receiver.ErrInsecure},
+		"another host": {"https://idp.example.test", "jwks_uri", "https://keys.example.net/jwks", nil},
+		"loopback":     {"http://127.0.0.1:8080", "jwks_uri", "http://127.0.0.1:8080/jwks", nil},
+	} {
+		client := &receiver.Client{HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			return say(200, fmt.Sprintf(`{"issuer":%q,%q:%q}`, c.issuer, c.member, c.value)), nil
+		})}}
+		md, err := client.Discover(t.Context(), c.issuer, "")
+		if !errors.Is(err, c.want) || (md == nil) != (c.want != nil) {
+			t.Errorf("%s: %+v, %v", name, md, err)
+		}
+		if md != nil && md.DefaultSubjects != "" {
+			t.Errorf("%s: default_subjects is %q where nothing is said", name, md.DefaultSubjects)
+		}
+	}
+}

@@ -62,6 +62,10 @@ func (c *consents) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	c.n++
+	if r.Context().Err() != nil { // the token is replaced, and nobody hears of it
+		c.current = fmt.Sprint("lost-", c.n)
+		return nil, r.Context().Err()
+	}
 	c.current = fmt.Sprint("refresh-", c.n)
 	return say(200, fmt.Sprintf(`{"access_token":"access-%d","token_type":"Bearer","expires_in":300,"refresh_token":%q}`, c.n, c.current)), nil
 }

@@ -802,3 +802,78 @@ func TestMuxFindsKeys(t *testing.T) {
 		down = false
 	}
 }
+
+// Keys that cannot be used: the sender is told which of us is in trouble, within bounds.
+func TestMuxHostileKeys(t *testing.T) {
+	req.Covers(t, "RX-49", "RX-50", "RX-51")
+	good := set.MarshalJWKS([]set.Key{newSigner().Public()})
+	for name, c := range map[string]struct {
+		keys func(n int, r *http.Request) (*http.Response, error)
+		want []int
+	}{
+		"slow": {func(_ int, r *http.Request) (*http.Response, error) {
+			select {
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			case <-time.After(time.Hour):
+				return say(200, string(good)), nil
+			}
+		}, []int{503}},
+		"endless": {func(int, *http.Request) (*http.Response, error) {
+			r := say(200, "")
+			r.Body = io.NopCloser(spaces{})
+			return r, nil
+		}, []int{503}},
+		"none": {func(int, *http.Request) (*http.Response, error) { return say(200, `{"keys":[]}`), nil }, []int{400}},
+		"symmetric": {func(int, *http.Request) (*http.Response, error) {
+			return say(200, `{"keys":[{"kty":"oct","kid":"k1","k":"c2VjcmV0"}]}`), nil
+		}, []int{400}},
+		"private": {func(int, *http.Request) (*http.Response, error) {
+			return say(200, strings.Replace(string(good), `"keys":[{`, `"keys":[{"d":"AAAA",`, 1)), nil
+		}, []int{400}},
+		"for encryption": {func(int, *http.Request) (*http.Response, error) {
+			return say(200, strings.Replace(string(good), `"use":"sig"`, `"use":"enc"`, 1)), nil
+		}, []int{400}},
+		"moved": {func(int, *http.Request) (*http.Response, error) {
+			return say(302, "", "Location", "https://evil.example/jwks"), nil
+		}, []int{503}},
+		"a web page": {func(int, *http.Request) (*http.Response, error) { return say(200, "<html>"), nil }, []int{503}},
+		"new ones each time": {func(n int, _ *http.Request) (*http.Response, error) {
+			if n == 1 {
+				return say(200, string(good)), nil
+			}
+			return say(200, `{"keys":[]}`), nil
+		}, []int{202, 202}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				m, err := receiver.NewMux(receiver.MuxConfig{Issuer: issuer, Audience: []string{audience}, Algorithms: set.Algorithms(), Inbox: receiver.Memory(), Log: slog.New(slog.DiscardHandler),
+					HTTP: &http.Client{Timeout: 10 * time.Second, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+						if strings.HasSuffix(r.URL.Path, "/jwks") {
+							asked++
+							return c.keys(asked, r)
+						}
+						return say(200, fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, issuer, issuer+"/jwks")), nil
+					})}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, want := range c.want {
+					cl := claims()
+					cl.ID, cl.IssuedAt = fmt.Sprint("j", i), time.Now().Unix()
+					compact := sign(t, cl)
+					began := time.Now()
+					w := httptest.NewRecorder()
+					m.ServeHTTP(w, push(compact))
+					if w.Code != want || time.Since(began) > 30*time.Second || want == 400 && !strings.Contains(w.Body.String(), stream.InvalidKey) {
+						t.Errorf("answer %d %s after %s, want %d", w.Code, w.Body, time.Since(began), want)
+					}
+				}
+				if asked > 3 {
+					t.Errorf("the keys were asked for %d times", asked)
+				}
+			})
+		})
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -383,12 +384,13 @@ func TestPollerLeavesWhatItCannotKeep(t *testing.T) {
 	req.Covers(t, "RX-88", "RX-81")
 	synctest.Test(t, func(t *testing.T) {
 		peer, b := &pollPeer{hold: time.Minute}, new(box)
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		b.refuse = func(jti string) error {
-			if full && jti == "j2" {
+			if full.Load() && jti == "j2" {
 				return &receiver.Busy{RetryAfter: 20 * time.Second, Err: errors.New("disk full")}
 			}
-			if full && jti == "j3" {
+			if full.Load() && jti == "j3" {
 				panic("a bug")
 			}
 			return nil
@@ -402,7 +404,7 @@ func TestPollerLeavesWhatItCannotKeep(t *testing.T) {
 		if peer.polls() != 1 || len(peer.refused) != 0 {
 			t.Errorf("%d polls, refused %v", peer.polls(), peer.refused)
 		}
-		full = false
+		full.Store(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if slices.Sort(peer.acked); !slices.Equal(peer.acked, []string{"j1", "j2", "j3"}) || len(peer.refused) != 0 {
