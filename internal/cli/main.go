@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -118,10 +119,11 @@ func hint(err error) string {
 	return ""
 }
 
-// plain keeps text from outside from steering the terminal.
+// plain keeps text from outside from steering the terminal, and from looking like another text: of the characters that are
+// not seen only the one that joins emoji stays.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && r != 0x200d || r == 0x2028 || r == 0x2029 {
 			return '\ufffd'
 		}
 		return r
