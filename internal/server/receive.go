@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -50,3 +51,6 @@ func cure(profile, code string, reason error) (text, side string) {
 	}
 	return text, side
 }
+
+// Refusals writes down at once what was refused, which otherwise takes a moment.
+func (s *Server) Refusals(ctx context.Context) { s.refusals.Flush(ctx) }

@@ -14,6 +14,8 @@
 //	api/       the admin API
 //	operate/   what operators ask about streams, deliveries, orders, keys and tenants
 //	slow/      connections that stall; they run beside the others, on a hub of their own
+//	evil/      texts that a transmitter with a good key may write to harm who reads them; pages, commands, logs, refusals and
+//	           receipts show them as text
 //	vectors.txt  what the push door answers to each token file of package set
 //
 // The format is in testdata/README.md.
