@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"countersign/internal/hub"
@@ -68,7 +71,9 @@ type Enroller struct {
 	creds credentials
 	known known
 	turns turns
-	wait  time.Duration // of the doctor, for a verification event
+	// queued are the sources for which this node queued a try that has not begun: many are changed at the same time.
+	queued sync.Map
+	wait   time.Duration // of the doctor, for a verification event
 }
 
 // New makes an Enroller.
@@ -105,35 +110,42 @@ func (e *Enroller) Reconcile(ctx context.Context, tenant string, sources []*hub.
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]*State, len(sources))
-	var due []string
-	for _, src := range sources {
-		var s *State
+	states := make([]*State, len(sources))
+	err = together(len(sources), func(i int) (err error) {
+		src := sources[i]
 		if raw := rows[src.Name]; len(raw) > 0 {
-			if s, err = parse(raw); err != nil {
-				return nil, err
+			if states[i], err = parse(raw); err != nil {
+				return err
 			}
 		}
-		delete(rows, src.Name)
-		if s == nil || stale(s, src) {
-			if s, err = e.change(ctx, tenant, src.Name, func(s *State) *State { return renewed(s, src) }); err != nil {
-				return nil, err
+		if states[i] == nil || stale(states[i], src) {
+			if states[i], err = e.change(ctx, tenant, src.Name, func(s *State) *State { return renewed(s, src) }); err != nil {
+				return err
 			}
 		}
-		out[src.Name] = s
-		yes, err := e.due(ctx, tenant, src, s)
+		s := states[i]
+		due, err := e.due(ctx, tenant, src, s)
 		if err != nil {
 			e.Log.ErrorContext(ctx, "the stream at a source cannot be compared with what is wanted", "tenant", tenant, "source", src.Name, "err", err)
-			continue // its secret is not there, say; the source shows it
+			return nil // its secret is not there, say; the source shows it
 		}
-		if yes {
-			due = append(due, src.Name)
-		}
-		if at, yes := e.lookDue(src, s); yes {
-			if err := e.verifyAt(ctx, tenant, src.Name, at); err != nil {
-				return nil, err
+		if due {
+			if err := e.enqueue(ctx, tenant, src.Name); err != nil {
+				return err
 			}
 		}
+		if at, due := e.lookDue(src, s); due {
+			return e.verifyAt(ctx, tenant, src.Name, at)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]*State, len(sources))
+	for i, src := range sources {
+		out[src.Name] = states[i]
+		delete(rows, src.Name)
 	}
 	for name, raw := range rows { // sources that are gone
 		s, err := parse(raw)
@@ -141,18 +153,29 @@ func (e *Enroller) Reconcile(ctx context.Context, tenant string, sources []*hub.
 			return nil, err
 		}
 		if s.Status != Gone && s.ours() && !(s.Status == Deleting && s.Next > hub.At(e.Now())) {
-			due = append(due, name)
+			if err := e.enqueue(ctx, tenant, name); err != nil {
+				return nil, err
+			}
 		}
-	}
-	for _, name := range due {
-		if err := e.enqueue(ctx, tenant, name); err != nil {
-			return nil, err
-		}
-	}
-	if len(due) > 0 {
-		e.Poke()
 	}
 	return out, nil
+}
+
+// together does n things, some at a time: their writes share commits.
+func together(n int, do func(i int) error) error {
+	const most = 32
+	errs := make([]error, n)
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(most, n) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				errs[i] = do(i)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // ours reports whether there is a stream, or may be one, that is ours to delete.
@@ -189,8 +212,23 @@ func renewed(s *State, src *hub.Source) *State {
 	return s
 }
 
+// queuedFor is how long a try that this node queued is taken to be waiting.
+const queuedFor = 30 * time.Second
+
+// enqueue queues a try, unless this node did so and the try has not begun.
 func (e *Enroller) enqueue(ctx context.Context, tenant, source string) error {
-	return e.Store.Enqueue(ctx, tenant, hub.Job{Kind: "enroll", Key: tenant + "/" + source, Due: hub.At(e.Now())})
+	key := tenant + "/" + source
+	now := e.Now()
+	if at, queued := e.queued.Swap(key, now); queued && now.Sub(at.(time.Time)) < queuedFor { // another node may have begun it
+		e.queued.Store(key, at)
+		return nil
+	}
+	if err := e.Store.Enqueue(ctx, tenant, hub.Job{Kind: "enroll", Key: key, Due: hub.At(e.Now())}); err != nil {
+		e.queued.Delete(key)
+		return err
+	}
+	e.Poke()
+	return nil
 }
 
 // due reports whether there is something to do at the other side.

@@ -89,6 +89,8 @@ type State struct {
 	Refused map[string]stream.WireError `json:"refused,omitempty"` // by jti
 
 	Live
+
+	look hub.Micros // the next look that a try wants
 }
 
 // Live is what the other side tells us of the stream while it is there. It is written by whoever hears it, at any time, also
@@ -215,6 +217,9 @@ func (e *Enroller) keep(ctx context.Context, tenant, source string, s *State) er
 			now.Live = was.Live
 		} else {
 			now.Live = Live{}
+		}
+		if s.look != 0 {
+			now.NextLook = s.look
 		}
 		return &now
 	})

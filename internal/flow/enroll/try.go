@@ -48,6 +48,7 @@ func (t *turns) take(key string) (done func()) {
 func (e *Enroller) Do(ctx context.Context, job *hub.Job) error {
 	tenant, name, _ := strings.Cut(job.Key, "/")
 	defer e.turns.take(job.Key)()
+	e.queued.Delete(job.Key) // whoever wants another try from here on has it
 	src, err := e.Source(ctx, tenant, name)
 	if err != nil {
 		return err
@@ -85,15 +86,16 @@ func (e *Enroller) Do(ctx context.Context, job *hub.Job) error {
 		}
 		e.Log.WarnContext(ctx, "the stream at a source could not be set up", "tenant", tenant, "source", name, "try", s.Tries, "err", s.Error)
 	}
+	at := e.Now().Add(firstLook)
+	first := s.Status == Made && s.StreamID != was
+	if first {
+		s.look = hub.At(at)
+	}
 	if err := e.keep(ctx, tenant, name, s); err != nil {
 		return err
 	}
-	if s.Status == Made && s.StreamID != was {
-		at := e.Now().Add(firstLook)
+	if first {
 		if err := e.verifyAt(ctx, tenant, name, at); err != nil {
-			return err
-		}
-		if _, err := e.live(ctx, tenant, name, func(l *Live) { l.NextLook = hub.At(at) }); err != nil {
 			return err
 		}
 	}
