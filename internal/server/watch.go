@@ -28,8 +28,22 @@ func (s *Server) count(ctx context.Context) error {
 		began := time.Now()
 		s.countStreams(ctx)
 		s.countSources(ctx)
+		s.countUnresolved(ctx)
 		pause = max(10*time.Second, 20*time.Since(began))
 	}
+}
+
+// countUnresolved shows how many signals wait until somebody fits their subject.
+func (s *Server) countUnresolved(ctx context.Context) {
+	n := map[string]int64{}
+	for _, t := range s.all() {
+		u, err := s.store.UnresolvedSummary(ctx, t.name)
+		if err != nil {
+			return // the last picture stays
+		}
+		n[t.name] = u.Count
+	}
+	s.metrics.Unresolved(n)
 }
 
 // countStreams shows how the streams of all tenants are, and how many tokens wait in all.

@@ -26,6 +26,7 @@ type Metrics struct {
 	streams   *streamMetrics
 	orders    *prometheus.GaugeVec
 	sources   *prometheus.GaugeVec
+	waiting   *prometheus.GaugeVec
 }
 
 // NewMetrics makes a registry of its own, with the metrics of the Go runtime and the process.
@@ -58,9 +59,11 @@ func NewMetrics(version string) *Metrics {
 		Help: "Orders that we sent whose receipt is due and missing: late after interim_by, overdue after complete_by."}, []string{"flag"})
 	m.sources = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_sources",
 		Help: "Sources by how our stream there is: ok, pending, failed, silent (verification events do not come) or stopped (by the transmitter)."}, []string{"state"})
+	m.waiting = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_signals_unresolved",
+		Help: "Signals that wait until somebody fits their subject, by tenant."}, []string{"tenant"})
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "countersign_build_info", Help: "Always 1; the label says the version."}, []string{"version"})
 	info.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.signals, m.refusals, m.actions, m.attempts, m.receipts, m.delivered, m.outbox, m.jobs, m.requests, m.latency, m.streams, m.orders, m.sources, info,
+	m.registry.MustRegister(m.signals, m.refusals, m.actions, m.attempts, m.receipts, m.delivered, m.outbox, m.jobs, m.requests, m.latency, m.streams, m.orders, m.sources, m.waiting, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -133,6 +136,17 @@ func (m *Metrics) Sources(n map[string]int) {
 	}
 	for state, count := range n {
 		m.sources.WithLabelValues(state).Set(float64(count))
+	}
+}
+
+// Unresolved tells how many signals of each tenant wait until somebody fits their subject.
+func (m *Metrics) Unresolved(byTenant map[string]int64) {
+	if m == nil {
+		return
+	}
+	m.waiting.Reset()
+	for tenant, n := range byTenant {
+		m.waiting.WithLabelValues(tenant).Set(float64(n))
 	}
 }
 
