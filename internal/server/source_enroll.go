@@ -122,6 +122,12 @@ func (s *Server) showSource(ctx context.Context, t *tenant, src *source, out map
 		out["receive_url"] = s.receiveURL(st.ReceiveID)
 	}
 	out["receipts"] = shown.Receipts
+	if polls := s.pollers.state(t.name, src.spec.Name); polls != nil {
+		out["polls"] = polls
+		if polls.Fails > 2 && out["problem"] == nil {
+			out["problem"] = "polls fail: " + polls.Error
+		}
+	}
 	if why := sourceProblem(src.spec, st); why != "" && out["problem"] == nil {
 		out["problem"] = why
 	}

@@ -65,6 +65,11 @@ func (t *tenant) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range deleted {
+		if err := s.store.ForgetRefusals(ctx, t.name, name); err != nil {
+			s.log.WarnContext(ctx, "what a deleted source was refused is still kept", "tenant", t.name, "source", name, "err", err)
+		}
+	}
 	for name, src := range v.sources {
 		src.state = states[name]
 		if err := t.receiving(ctx, src); err != nil {
