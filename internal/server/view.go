@@ -65,9 +65,14 @@ func (t *tenant) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range deleted {
-		if err := s.store.ForgetRefusals(ctx, t.name, name); err != nil {
-			s.log.WarnContext(ctx, "what a deleted source was refused is still kept", "tenant", t.name, "source", name, "err", err)
+	if old := t.view.Load(); old != nil {
+		for name := range old.sources {
+			if v.sources[name] != nil {
+				continue
+			}
+			if err := s.store.ForgetRefusals(ctx, t.name, name); err != nil {
+				s.log.WarnContext(ctx, "what a deleted source was refused is still kept", "tenant", t.name, "source", name, "err", err)
+			}
 		}
 	}
 	for name, src := range v.sources {
