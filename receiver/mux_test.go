@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,12 +252,14 @@ func TestMuxTriesAgain(t *testing.T) {
 		})
 		s.take(s.token("j1", caep.SessionRevokedURI, `{}`, ""), 202)
 		time.Sleep(5 * time.Minute)
+		synctest.Wait()
 		if len(at) != 4 || len(refs) != 1 || at[1].Sub(at[0]) > 2*time.Second {
 			t.Errorf("called at %v under %d names", at, len(refs))
 		}
 		at = nil
 		s.take(s.token("never", caep.SessionRevokedURI, `{}`, ""), 202)
 		time.Sleep(3 * time.Hour)
+		synctest.Wait()
 		if len(at) < 12 || at[len(at)-1].Sub(at[0]) > 70*time.Minute {
 			t.Errorf("called %d times, at last after %s", len(at), at[len(at)-1].Sub(at[0]))
 		}
@@ -373,10 +376,10 @@ func TestMuxOrdersWithoutFunction(t *testing.T) {
 
 func TestMuxInterimThenFinal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ready := false
+		var ready atomic.Bool
 		s := newShop(t, receiver.Memory(), nil, func(m *receiver.Mux) {
 			m.OnSessionRevoked(func(context.Context, *receiver.SessionRevoked) (receipt.Line, error) {
-				if !ready {
+				if !ready.Load() {
 					return receipt.Line{Status: receipt.Pending, Reason: "awaiting_approval"}, nil
 				}
 				return receipt.Line{}, nil
@@ -387,8 +390,9 @@ func TestMuxInterimThenFinal(t *testing.T) {
 		if r := s.only(); r.Stage != receipt.StageInterim || r.Outcome != receipt.OutcomePending || r.Lines[0].Reason != "awaiting_approval" || r.NextUpdateBy == 0 {
 			t.Errorf("%+v", r)
 		}
-		ready = true
+		ready.Store(true)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		all := s.till.receipts()
 		if len(all) != 2 || all[1].Stage != receipt.StageFinal || all[1].Seq != 2 || all[1].Number != all[0].Number || all[1].Outcome != receipt.OutcomeFulfilled {
 			t.Errorf("%+v", all)
