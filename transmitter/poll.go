@@ -138,14 +138,23 @@ func (s *Server) polled(path string) (id string, ok bool) {
 // last word about that, takes acknowledgements all the same (TX-110), and holds polls for five seconds at most. Polls
 // beyond Config.PollParked and PollParkedStream are answered with 429.
 func (s *Server) poll(w http.ResponseWriter, r *http.Request, id string) {
-	p := &held{s: s, w: w, r: r, id: id}
-	defer p.resume()
+	p := &held{s: s, w: w, r: r, id: id, gone: r.Context().Done()}
+	defer func() {
+		if p != nil {
+			p.resume()
+		}
+	}()
 	p.aside(p.begin)
 	for !p.done {
 		p.aside(p.step)
-		if !p.done {
-			p.wait()
+		if p.done {
+			return
 		}
+		if p.detach() {
+			p = nil // it goes on by itself
+			return
+		}
+		p.wait()
 	}
 }
 
@@ -157,6 +166,7 @@ type held struct {
 	r  *http.Request
 	id string
 
+	gone     <-chan struct{} // closed when the client is
 	max      int     // SETs that are wanted; -1: as many as there are
 	now      bool    // whatever there is, at once
 	st       *Stream // as just read; nil: to be read again
@@ -192,7 +202,7 @@ func (p *held) wait() {
 	select {
 	case <-p.woken:
 	case <-timer.C:
-	case <-p.r.Context().Done():
+	case <-p.gone:
 		p.done = true
 	}
 	timer.Stop()

@@ -56,7 +56,7 @@ func TestHeldPollOutlastsTheServer(t *testing.T) {
 		}
 		return resp.Status + " " + string(text)
 	}
-	for range 2 { // on one connection
+	for range 2 {
 		begun := time.Now()
 		if got := ask(`{}`); got != `200 OK {"sets":{}}` || time.Since(begun) < time.Second {
 			t.Errorf("%s after %v", got, time.Since(begun))

@@ -131,6 +131,7 @@ func (p *Pump) Run(ctx context.Context) error {
 	grace := time.AfterFunc(2*time.Second, cancel)
 	p.work.Wait()
 	chores.Wait()
+	p.t.awaitDetached()
 	grace.Stop()
 	close(stop)
 	<-stopped

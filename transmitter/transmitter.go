@@ -23,6 +23,7 @@ type Transmitter struct {
 	streams   atomic.Pointer[snapshot]
 	ring      atomic.Pointer[keyring]
 	parked    parked
+	detached  sync.WaitGroup // polls that were taken off their servers
 	reloading sync.Mutex
 	strict    map[string]bool // event types of which more is taken than may be sent
 }
