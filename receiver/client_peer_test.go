@@ -543,3 +543,30 @@ func TestDiscoverWantsHTTPS(t *testing.T) {
 		}
 	}
 }
+
+// No answer of a stream API panics, and none gives a stream without id or of another issuer.
+func FuzzStreamAnswer(f *testing.F) {
+	for _, s := range []string{answer, `[` + answer + `]`, `{"streams":[` + answer + `]}`, `{"streams":7}`, `{"streams":null,"stream_id":"s"}`, `[null]`, `{}`, ``, `{"stream_id":"s","stream_id":"t"}`, `[[]]`, `"x"`} {
+		f.Add([]byte(s), 200)
+		f.Add([]byte(s), 202)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, status int) {
+		if status < 200 || status > 599 {
+			status = 200
+		}
+		c := &receiver.Client{HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { return say(status, string(body)), nil })}}
+		md := &stream.Metadata{Issuer: issuer, ConfigurationEndpoint: "https://idp.example.test/s"}
+		list, err := c.List(t.Context(), md)
+		for _, cfg := range list {
+			if err != nil || cfg.StreamID == "" || cfg.Issuer != issuer {
+				t.Errorf("%+v, %v", cfg, err)
+			}
+		}
+		if cfg, err := c.Create(t.Context(), md, &stream.Configuration{}); err == nil && (cfg.StreamID == "" || cfg.Issuer != issuer) {
+			t.Errorf("%+v", cfg)
+		}
+		if md, err := c.Discover(t.Context(), issuer, ""); err == nil && md.Issuer != issuer {
+			t.Errorf("%+v", md)
+		}
+	})
+}

@@ -190,7 +190,7 @@ const (
 )
 
 func TestMuxCallsOnce(t *testing.T) {
-	req.Covers(t, "RX-58", "RX-64", "RX-67", "RX-69", "RX-78", "RX-102", "RX-103")
+	req.Covers(t, "RX-35", "RX-58", "RX-64", "RX-67", "RX-69", "RX-78", "RX-102", "RX-103")
 	synctest.Test(t, func(t *testing.T) {
 		var got []*receiver.SessionRevoked
 		register := func(m *receiver.Mux) {
