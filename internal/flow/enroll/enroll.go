@@ -253,6 +253,9 @@ func (e *Enroller) want(ctx context.Context, tenant string, src *hub.Source, s *
 	if len(w.Events) == 0 {
 		w.Events = e.Events()
 	}
+	if len(w.Audience) == 0 && quirksOf(src.Profile, src.Relax).AudienceInCreate {
+		w.Audience = []string{e.Issuer(tenant)} // a transmitter that gives a stream no aud unless it is asked to
+	}
 	if !w.Poll {
 		w.Endpoint = e.ReceiveURL(s.ReceiveID)
 		if src.PushAuth != nil && src.PushAuth.AuthorizationHeader != nil {
