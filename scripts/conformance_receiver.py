@@ -63,7 +63,7 @@ class Hub:
             raise RuntimeError("countersign %s: %s" % (" ".join(args), (done.stdout + done.stderr).strip()))
         return done.stdout
 
-    def source(self, issuer, method, delivery):
+    def source(self, issuer, token_endpoint, method, delivery):
         """A new source, with an address of its own."""
         self.count += 1
         name = "suite-%d" % self.count
@@ -71,7 +71,7 @@ class Hub:
         if method == "bearer":
             auth["token"] = {"env": "COUNTERSIGN_SECRET_TOKEN"}
         else:
-            auth["client_id"] = "hub"
+            auth.update(client_id="hub", token_endpoint=token_endpoint)
             if method == "private_key_jwt":
                 auth.update(key={"env": "COUNTERSIGN_SECRET_KEY"}, key_id="hub-1")
             else:
@@ -101,7 +101,7 @@ class Module:
                     pass
             time.sleep(0.3)
         exposed = suite.call("GET", "/api/runner/" + self.test)["exposed"]
-        self.name = hub.source(exposed["ssf_issuer"], method, delivery)
+        self.name = hub.source(exposed["ssf_issuer"], exposed.get("ssf_token_endpoint"), method, delivery)
 
     def info(self):
         return self.suite.call("GET", "/api/info/" + self.test)
@@ -133,7 +133,7 @@ class Module:
         empty = 0
         for _ in range(20):
             answer = json.loads(self.step("poll"))
-            sets = answer.get("received", answer.get("sets", 0))
+            sets = answer.get("sets")
             empty = 0 if sets else empty + 1
             if empty == 2:
                 return
@@ -149,8 +149,8 @@ class Module:
             for verb in ("read", "update", "replace"):
                 self.step(verb)
         elif kind == "stream-status-update":
-            self.step("status", "paused")
-            self.step("status", "enabled")
+            self.step("status", "--set", "paused")
+            self.step("status", "--set", "enabled")
         elif kind == "stream-verification":
             self.verify()
         elif kind == "unsolicited-stream-verification":

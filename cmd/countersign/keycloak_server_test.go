@@ -156,27 +156,42 @@ func (k *keycloak) try(method, address, bearer string, body any) (int, []byte, e
 	return resp.StatusCode, raw, err
 }
 
-// admin asks the admin API below the realm's path; the answer, or the id of what was made, goes into out.
-func (k *keycloak) admin(method, path string, body, out any) {
+// ask asks the admin API with the administrator's token, or with a new one where that has ended.
+func (k *keycloak) ask(method, path string, body any) (int, []byte) {
 	k.t.Helper()
 	for range 2 {
 		status, raw, err := k.try(method, k.base+"/admin/realms"+path, k.token, body)
-		switch {
-		case err != nil:
+		if err != nil {
 			k.t.Fatalf("Keycloak %s %s: %v", method, path, err)
-		case status == http.StatusUnauthorized:
-			k.token = k.grant("master", url.Values{"grant_type": {"password"}, "client_id": {"admin-cli"}, "username": {"admin"}, "password": {"admin"}}).Access
-			continue
-		case status/100 != 2:
-			k.t.Fatalf("Keycloak %s %s: %d %s", method, path, status, raw)
-		case out != nil:
-			if err := json.Unmarshal(raw, out); err != nil {
-				k.t.Fatalf("Keycloak %s %s: %v: %s", method, path, err, raw)
-			}
 		}
-		return
+		if status != http.StatusUnauthorized {
+			return status, raw
+		}
+		k.token = k.grant("master", url.Values{"grant_type": {"password"}, "client_id": {"admin-cli"}, "username": {"admin"}, "password": {"admin"}}).Access
 	}
 	k.t.Fatalf("Keycloak %s %s: 401 with a new token", method, path)
+	return 0, nil
+}
+
+// admin does something below the realms' path; the answer, or the id of what was made, goes into out.
+func (k *keycloak) admin(method, path string, body, out any) {
+	k.t.Helper()
+	status, raw := k.ask(method, path, body)
+	if status/100 != 2 {
+		k.t.Fatalf("Keycloak %s %s: %d %s", method, path, status, raw)
+	}
+	if out == nil {
+		return
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		k.t.Fatalf("Keycloak %s %s: %v: %s", method, path, err, raw)
+	}
+}
+
+// status is how such a request is answered.
+func (k *keycloak) status(method, path string) int {
+	status, _ := k.ask(method, path, nil)
+	return status
 }
 
 // grant is an answer of the token endpoint.
