@@ -2,6 +2,7 @@ package receiver_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -17,6 +18,7 @@ import (
 	"countersign/set"
 	"countersign/ssftest"
 	"countersign/stream"
+	"countersign/subject"
 	"countersign/transmitter"
 )
 
@@ -217,4 +219,59 @@ func pushTo(url string, signer *set.Signer, claims set.Claims) string {
 	}
 	answer.Body.Close()
 	return answer.Status
+}
+
+// An inbox in the application's own database.
+func ExampleSQLInbox() {
+	db, err := sql.Open("sqlite", ":memory:") // any driver will do
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // a database in memory belongs to its connection
+	inbox := &receiver.SQLInbox{DB: db, Dialect: receiver.SQLite}
+	schema, err := inbox.Schema()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Exec(schema); err != nil { // among your migrations
+		log.Fatal(err)
+	}
+	_, err = receiver.NewMux(receiver.MuxConfig{Issuer: "https://idp.example.com", Audience: []string{"https://app.example.com"}, Inbox: inbox})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Subjects are added from wherever they come, with progress.
+func ExampleClient_AddSubjects() {
+	idp, close := exampleTransmitter(func(*receipt.Receipt) {})
+	defer close()
+	ctx := context.Background()
+	client := &receiver.Client{HTTP: idp.client, Credential: receiver.Bearer("secret")}
+	metadata, used, err := client.DiscoverAny(ctx, idp.issuer, "", true)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(strings.TrimPrefix(used, idp.issuer))
+	want := &stream.Configuration{EventsRequested: []string{caep.SessionRevokedURI}, Delivery: &stream.Delivery{Method: stream.PollMethod}}
+	made, err := client.Create(ctx, metadata, want)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("differences:", len(receiver.Adopt(made, want)))
+	people := func(yield func(receiver.Subject) bool) {
+		for _, email := range []string{"jane@example.com", "joe@example.com"} {
+			if !yield(receiver.Subject{Identifier: subject.Email(email)}) {
+				return
+			}
+		}
+	}
+	progress, err := client.AddSubjects(ctx, metadata, made.StreamID, people, receiver.Bulk{Progress: func(p receiver.Progress) { fmt.Println("row", p.Row) }})
+	fmt.Println(progress.Done, progress.Refused, err)
+	// Output:
+	// /.well-known/ssf-configuration
+	// differences: 0
+	// row 1
+	// row 2
+	// 2 0 <nil>
 }
