@@ -73,6 +73,11 @@ func (s *Server) correlate(ctx context.Context, v *view, sig *hub.Signal) (*corr
 	spec := &hub.Source{Name: sig.Source}
 	if src := v.sources[sig.Source]; src != nil {
 		spec = src.spec
+		if src.in != nil {
+			if why := src.in.Discards(sig.SubID); why != "" { // an order; what is none was discarded on arrival
+				return &correlate.Result{Reason: why, Code: "no_such_subject"}, spec, nil
+			}
+		}
 	}
 	who, err := correlate.Correlate(ctx, v.people, correlate.Input{Signal: sig, Source: spec, LooksUp: v.looksUp, Wildcards: wildcards(spec)})
 	return who, spec, err

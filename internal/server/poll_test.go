@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"countersign/internal/flow/ingest"
 	"countersign/internal/hub"
 	"countersign/internal/pgtest"
 	"countersign/internal/req"
+	"countersign/set"
 	"countersign/stream"
 )
 
@@ -208,4 +211,38 @@ func TestOneNodePolls(t *testing.T) {
 	p.offer(map[string]string{"after": p.token("after", "alice@example.test", nil)})
 	w.eventually("what comes then is acknowledged", func() bool { return p.waiting() == 0 })
 	req.Covers(t, "RX-97")
+}
+
+// A transmitter calls a member of its subjects critical: an event with one that nothing here interprets leads to nothing, and
+// one with a way for it does.
+func TestCriticalSubjectMembers(t *testing.T) {
+	w := newWorld(t)
+	p := newPeer(w)
+	p.meta = func(md map[string]any) { md["critical_subject_members"] = []string{"user", "device"} }
+	about := func(jti string) string {
+		return p.token(jti, "", func(c *set.Claims) {
+			c.SubID = json.RawMessage(`{"format":"complex","user":` + aliceMail + `,"device":{"format":"opaque","id":"laptop"}}`)
+		})
+	}
+	w.apply(docWiki + docPolicy + w.docPeer(p, ""))
+	p.offer(map[string]string{"j1": about("j1"), "j2": p.token("j2", "alice@example.test", nil)})
+	sig := w.signal("peer", "j1", hub.SignalDone)
+	if len(w.actions(sig)) != 0 || !strings.Contains(sig.Reason, "device") {
+		t.Errorf("%q, %d actions", sig.Reason, len(w.actions(sig)))
+	}
+	if sig := w.signal("peer", "j2", hub.SignalDone); len(w.actions(sig)) != 1 {
+		t.Errorf("one without it led to %d actions", len(w.actions(sig)))
+	}
+	w.eventually("both are acknowledged", func() bool { return p.waiting() == 0 })
+	w.apply(docWiki + docPolicy + strings.Replace(w.docPeer(p, ""), "[{format: email}]", "[{format: email}, {format: opaque, part: device, as: device_id}]", 1))
+	p.offer(map[string]string{"j3": about("j3")})
+	if sig := w.signal("peer", "j3", hub.SignalDone, hub.SignalDecided); len(w.actions(sig)) != 1 {
+		t.Errorf("with a way for the device: %s %q, %d actions", sig.State, sig.Reason, len(w.actions(sig)))
+	}
+	// An order about such a subject is never acted on; it waits, and its receipt says in the end that nobody was found.
+	in := &ingest.Source{Critical: []string{"device"}, Interprets: []string{"user"}}
+	if in.Discards(json.RawMessage(aliceMail)) != "" || in.Discards(json.RawMessage(`{"format":"complex","user":`+aliceMail+`,"device":{"format":"opaque","id":"x"}}`)) == "" {
+		t.Error("an order is judged otherwise than an event")
+	}
+	req.Covers(t, "RX-11", "RX-66", "SUB-31")
 }

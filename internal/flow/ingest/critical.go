@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -18,6 +19,21 @@ func (s *Source) critical(id subject.Identifier) []string {
 		}
 	}
 	return out
+}
+
+// Discards says why an event about a subject leads to nothing; empty: it may lead to something.
+func (s *Source) Discards(subID json.RawMessage) string {
+	if len(s.Critical) == 0 {
+		return ""
+	}
+	id, err := subject.Parse(subID)
+	if err != nil {
+		return ""
+	}
+	if members := s.critical(id); len(members) > 0 {
+		return discarded(members)
+	}
+	return ""
 }
 
 // discarded is why a signal with such members leads to nothing.
