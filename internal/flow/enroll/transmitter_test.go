@@ -40,12 +40,23 @@ type transmitter struct {
 	refuse   int  // answers 401 this often
 	suffix   bool // the metadata of an issuer with a path, at its end
 	// pollToken is given with a poll stream.
-	pollToken string
+	pollToken  string
+	inactivity int64        // seconds
+	before     http.Handler // answers in its place
 }
 
 func newTransmitter(t *testing.T) *transmitter {
 	p := &transmitter{bodies: map[string]string{}, status: stream.Enabled, sets: map[string]string{}}
-	p.Server = httptest.NewServer(http.HandlerFunc(p.serve))
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		before := p.before
+		p.mu.Unlock()
+		if before != nil {
+			before.ServeHTTP(w, r)
+			return
+		}
+		p.serve(w, r)
+	}))
 	t.Cleanup(p.Close)
 	return p
 }
@@ -112,7 +123,7 @@ func (p *transmitter) serve(w http.ResponseWriter, r *http.Request) {
 		p.made++
 		in.StreamID, in.Issuer, in.Audience = fmt.Sprint("s", p.made), p.URL, []string{"hub"}
 		in.EventsDelivered = in.EventsRequested
-		in.MinVerificationInterval = 60
+		in.MinVerificationInterval, in.InactivityTimeout = 60, p.inactivity
 		if in.Delivery.Method == stream.PollMethod {
 			in.Delivery.EndpointURL, in.Delivery.AuthorizationHeader = p.URL+"/poll?stream="+in.StreamID, p.pollToken
 		}
