@@ -55,8 +55,8 @@ func (t *tenant) receiving(ctx context.Context, src *source) error {
 		in.Keys = keys
 	case k != nil && k.JWKSURI != "":
 		in.Keys = s.remoteKeys(k.JWKSURI)
-	case st.JWKSURI != "":
-		in.Keys = s.remoteKeys(st.JWKSURI)
+	case st.Keys(spec) != "": // never those of the issuer that the source had before
+		in.Keys = s.remoteKeys(st.Keys(spec))
 	case spec.Stream == enroll.None:
 		in.Keys = metadataKeys{s, t.name, spec.Name}
 	default:
@@ -69,7 +69,7 @@ func (t *tenant) receiving(ctx context.Context, src *source) error {
 		}
 		in.Authorization = h
 	}
-	if st.Receipts == enroll.ReceiptsActive {
+	if st.Receipts == enroll.ReceiptsActive && st.With(spec) {
 		in.Receipts = &ingest.Agreement{Issuer: st.ReceiptIssuer, Audience: st.ReceiptAudience, Endpoint: st.Endpoint, Vocabulary: receipt.Default()}
 	}
 	src.in = s.door.Prepare(in)

@@ -218,3 +218,41 @@ func TestPollToken(t *testing.T) {
 		}
 	}
 }
+
+// A source that is given another issuer: until its stream is at the new one, the keys of the old one sign nothing for it, and
+// the address to poll of the old one, which may have gone over to an enemy, is not shown what is meant for the new one.
+func TestAnotherIssuerHasAnothersKeys(t *testing.T) {
+	r := newRig(t)
+	r.src.Delivery = "poll"
+	s := r.run()
+	if s.Keys(r.src) == "" || !s.Polled(r.src) {
+		t.Fatalf("%+v", s)
+	}
+	moved := *r.src
+	moved.Issuer = "https://new.example.test"
+	if got := s.Keys(&moved); got != "" {
+		t.Errorf("the keys of the issuer before, %s, are taken for those of the new one", got)
+	}
+	if s.Polled(&moved) {
+		t.Error("the issuer before is polled with the credential for the new one")
+	}
+	r.src = &moved
+	polls := len(r.p.polls)
+	if _, err := r.e.Step(t.Context(), "default", "idp", StepPoll, StepInput{}); hub.CodeOf(err) != hub.Conflict || len(r.p.polls) != polls {
+		t.Errorf("a poll by hand: %v, %d polls", err, len(r.p.polls)-polls)
+	}
+
+	// So it is where nobody keeps a stream, and the keys were read when the first token came.
+	r = newRig(t)
+	r.src.Stream = "none"
+	r.run()
+	uri, err := r.e.KeysURI(t.Context(), "default", r.src)
+	if s = r.state(); err != nil || uri == "" || s.Keys(r.src) != uri {
+		t.Fatalf("%q, %+v, %v", uri, s, err)
+	}
+	moved = *r.src
+	moved.Issuer = "https://new.example.test"
+	if got := s.Keys(&moved); got != "" {
+		t.Errorf("stream: none: the keys of the issuer before, %s, are taken for those of the new one", got)
+	}
+}

@@ -96,7 +96,7 @@ func (e *Enroller) KeysURI(ctx context.Context, tenant string, src *hub.Source) 
 	}
 	_, err = e.change(ctx, tenant, src.Name, func(s *State) *State {
 		if s != nil {
-			s.JWKSURI, s.MetadataFrom, s.Critical = md.JWKSURI, used, md.CriticalSubjectMembers
+			s.JWKSURI, s.KeysOf, s.MetadataFrom, s.Critical = md.JWKSURI, md.Issuer, used, md.CriticalSubjectMembers
 		}
 		return s
 	})

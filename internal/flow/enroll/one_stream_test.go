@@ -205,3 +205,22 @@ func TestStreamFollows(t *testing.T) {
 	}
 	req.Covers(t, "Q-63", "RX-26")
 }
+
+// An issuer that a source had before, and that does not let its stream be deleted, keeps the source from the new one for a
+// while and not for ever.
+func TestIssuerBeforeIsNoObstacle(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	r.p.Close()
+	next := newTransmitter(t)
+	moved := *r.src
+	moved.Issuer, moved.Auth = next.URL, &hub.Auth{Method: "bearer", Token: &hub.Secret{Stored: "t"}}
+	r.src = &moved
+	tries := 0
+	for ; tries < 2*maxDeletes && (r.state().Status != Made || r.state().Issuer != next.URL); tries++ {
+		r.do(func() error { return r.e.Do(t.Context(), &hub.Job{Key: "default/idp"}) })
+	}
+	if s := r.state(); s.Status != Made || !s.With(&moved) || next.count() != 1 || tries < maxDeletes {
+		t.Errorf("after %d tries: %+v", tries, s)
+	}
+}

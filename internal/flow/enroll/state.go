@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -49,6 +50,7 @@ type State struct {
 	Origin          string   `json:"origin,omitempty"`
 	Audience        []string `json:"audience,omitempty"`
 	JWKSURI         string   `json:"jwks_uri,omitempty"`
+	KeysOf          string   `json:"keys_of,omitempty"` // the issuer whose metadata named JWKSURI
 	Requested       []string `json:"events_requested,omitempty"`
 	Events          []string `json:"events_delivered,omitempty"`
 	Critical        []string `json:"critical_subject_members,omitempty"`  // of the metadata (RX-11)
@@ -127,13 +129,26 @@ type Asked struct {
 // Polled reports whether the hub itself polls for the source: somebody has to keep a stream there for it, and with
 // stream: none nothing goes out but what an operator asks for.
 func (s *State) Polled(src *hub.Source) bool {
-	return src.Delivery == "poll" && src.Stream != None && s.PollURL != "" && s.StreamID != ""
+	return src.Delivery == "poll" && src.Stream != None && s.PollURL != "" && s.StreamID != "" && s.With(src)
+}
+
+// With reports whether the stream is at the issuer that the source has now. One at the issuer before is there until it is
+// deleted: nothing is taken from it, and what shows us to the new one is not shown there.
+func (s *State) With(src *hub.Source) bool { return s.Issuer == src.Issuer }
+
+// Keys is the address of the source's keys as its metadata named it; empty where it is not known, or was named by the issuer
+// that the source had before.
+func (s *State) Keys(src *hub.Source) string {
+	if cmp.Or(s.KeysOf, s.Issuer) != src.Issuer {
+		return ""
+	}
+	return s.JWKSURI
 }
 
 // Shown is the state without what only this package needs, for people and callers.
 func (s *State) Shown() State {
 	out := *s
-	out.Profile, out.Relax = "", nil
+	out.Profile, out.Relax, out.KeysOf = "", nil, ""
 	out.Auth, out.Want, out.Tried, out.PollAuth, out.Before = nil, "", "", nil, nil
 	out.Pending = nil
 	for _, p := range s.Pending { // a state that is known could be sent by somebody else

@@ -202,7 +202,7 @@ func (t *stepping) run(ctx context.Context, verb string) (err error) {
 	if t.md, used, err = t.e.metadata(ctx, t.c, t.tenant+"/"+t.src.Name, t.e.placeOf(t.src), false); err != nil {
 		return err
 	}
-	t.s.JWKSURI, t.s.MetadataFrom, t.s.Critical = t.md.JWKSURI, used, t.md.CriticalSubjectMembers
+	t.s.JWKSURI, t.s.KeysOf, t.s.MetadataFrom, t.s.Critical = t.md.JWKSURI, t.md.Issuer, used, t.md.CriticalSubjectMembers
 	t.s.Issuer, t.s.MetadataURL, t.s.Auth, t.s.Profile, t.s.Relax = t.src.Issuer, t.src.MetadataURL, t.src.Auth, t.src.Profile, t.src.Relax
 	switch verb {
 	case StepCreate:
@@ -398,7 +398,7 @@ func (t *stepping) delete(ctx context.Context) error {
 // poll asks once, with what is to be said of the SETs of the poll before. What came is kept before the step ends, and
 // acknowledged with the next one.
 func (t *stepping) poll(ctx context.Context) error {
-	if t.s.PollURL == "" {
+	if t.s.PollURL == "" || !t.s.With(t.src) { // the address of the issuer before is shown no credential
 		return hub.Errorf(hub.Conflict, "no address to poll at %s is known", t.src.Name).WithHint("the source needs delivery: poll, and a stream: countersign source stream %s create, or read", t.src.Name)
 	}
 	cred, err := t.e.PollCredential(ctx, t.tenant, t.src, t.s)

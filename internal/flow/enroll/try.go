@@ -127,10 +127,16 @@ func (e *Enroller) try(ctx context.Context, tenant, name string, src *hub.Source
 		return err
 	}
 	s.Tried = digest(want)
+	if s.Status == Made && s.Want == s.Tried && s.Issuer == src.Issuer {
+		return nil // it was queued once more while it was made
+	}
 	if s.StreamID != "" && (s.Issuer != src.Issuer || src.Stream == "adopt" && src.StreamID != "" && s.StreamID != src.StreamID) {
 		if s.ours() {
-			if err := e.remove(ctx, tenant, name, s); err != nil {
+			switch err := e.remove(ctx, tenant, name, s); {
+			case err != nil && s.Tries < maxDeletes:
 				return err
+			case err != nil: // the issuer before does not keep us from the new one for ever
+				e.Log.WarnContext(ctx, "the stream at the issuer that a source had before could not be deleted", "tenant", tenant, "source", name, "stream", s.StreamID)
 			}
 		}
 		s.lose()
@@ -144,7 +150,7 @@ func (e *Enroller) try(ctx context.Context, tenant, name string, src *hub.Source
 	if err != nil {
 		return err
 	}
-	s.JWKSURI, s.MetadataFrom, s.Critical = md.JWKSURI, used, md.CriticalSubjectMembers
+	s.JWKSURI, s.KeysOf, s.MetadataFrom, s.Critical = md.JWKSURI, md.Issuer, used, md.CriticalSubjectMembers
 	s.Issuer, s.MetadataURL, s.Auth, s.Profile, s.Relax = src.Issuer, src.MetadataURL, src.Auth, src.Profile, src.Relax
 
 	cfg := want.configuration()
