@@ -305,7 +305,13 @@ func (w *world) push(source, token string) (int, string) {
 	if src == nil {
 		w.t.Fatalf("no source %s", source)
 	}
-	req, err := http.NewRequest("POST", w.srv.receiveURL(src.state.ReceiveID), strings.NewReader(token))
+	return w.send(w.srv.receiveURL(src.state.ReceiveID), token)
+}
+
+// send sends a token to an address.
+func (w *world) send(address, token string) (int, string) {
+	w.t.Helper()
+	req, err := http.NewRequest("POST", address, strings.NewReader(token))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -40,6 +40,7 @@ type peer struct {
 	meta     func(md map[string]any)
 	keys     http.HandlerFunc // in place of the key set
 	issue    http.HandlerFunc // of its authorization server
+	create   func([]byte)     // is called with each request for a stream, before it is answered
 }
 
 func newPeer(w *world) *peer {
@@ -92,7 +93,11 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case http.MethodPost:
 			p.mu.Lock()
 			p.created++
+			create := p.create
 			p.mu.Unlock()
+			if body, _ := io.ReadAll(r.Body); create != nil {
+				create(body)
+			}
 			reply(201, cfg)
 		case http.MethodDelete:
 			w.WriteHeader(204)

@@ -57,10 +57,8 @@ func (t *tenant) receiving(ctx context.Context, src *source) error {
 		in.Keys = s.remoteKeys(k.JWKSURI)
 	case st.Keys(spec) != "": // never those of the issuer that the source had before
 		in.Keys = s.remoteKeys(st.Keys(spec))
-	case spec.Stream == enroll.None:
+	default: // RX-46: a transmitter may verify its stream before it answers the request that makes it
 		in.Keys = metadataKeys{s, t.name, spec.Name}
-	default:
-		in.Keys = noKeys{}
 	}
 	if p := spec.PushAuth; p != nil && p.AuthorizationHeader != nil {
 		h, err := s.secret(ctx, t.name, p.AuthorizationHeader)
@@ -75,12 +73,6 @@ func (t *tenant) receiving(ctx context.Context, src *source) error {
 	src.in = s.door.Prepare(in)
 	return nil
 }
-
-// noKeys stands for a source whose metadata has not been read yet.
-type noKeys struct{}
-
-// Find says that trying again later can help.
-func (noKeys) Find(context.Context, string) ([]set.Key, error) { return nil, set.ErrKeysUnavailable }
 
 // remoteKeys gives the one cache of a key address, which outlives a change of resources.
 func (s *Server) remoteKeys(uri string) set.KeySet {
