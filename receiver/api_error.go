@@ -62,6 +62,28 @@ func (e *APIError) Temporary() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout || e.Status >= 500
 }
 
+// unshown takes the credential of a request out of a text that the other side wrote: some send back what they were sent, and
+// the text is logged.
+func unshown(text string, req *http.Request) string {
+	shown := req.Header.Get("Authorization")
+	_, credential, found := strings.Cut(shown, " ")
+	if !found {
+		credential = shown
+	}
+	if credential == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, credential, "***")
+}
+
+// without is an error without the credential of its request, which a status line may have sent back.
+func without(err error, req *http.Request) error {
+	if clean := unshown(err.Error(), req); clean != err.Error() {
+		return errors.New(clean)
+	}
+	return err
+}
+
 func excerpt(body []byte) string {
 	const most = 200
 	if len(body) > most {

@@ -363,7 +363,7 @@ func (c *Client) call(ctx context.Context, call call) error {
 		res, err = c.client().Do(req)
 	}
 	if err != nil {
-		return fmt.Errorf("receiver: %s: %w", call.operation, err)
+		return fmt.Errorf("receiver: %s: %w", call.operation, without(err, req))
 	}
 	defer res.Body.Close()
 	most := call.max
@@ -372,14 +372,14 @@ func (c *Client) call(ctx context.Context, call call) error {
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, int64(most)+1))
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return &APIError{Operation: call.operation, Status: res.StatusCode, RetryAfter: retryAfter(res.Header), Excerpt: excerpt(body), Renewed: renewed}
+		return &APIError{Operation: call.operation, Status: res.StatusCode, RetryAfter: retryAfter(res.Header), Excerpt: excerpt([]byte(unshown(string(body), req))), Renewed: renewed}
 	}
 	if call.into == nil {
 		return nil
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("receiver: %s: reading the answer: %w", call.operation, err)
+		return fmt.Errorf("receiver: %s: reading the answer: %w", call.operation, without(err, req))
 	case len(body) > most:
 		return fmt.Errorf("%w: %s: %w, %d bytes", ErrAnswer, call.operation, ErrTooLong, most)
 	}

@@ -251,10 +251,11 @@ func (t *TokenSource) grant(ctx context.Context, form url.Values) ([]byte, error
 	}
 	res, body, err := t.do(req)
 	if err != nil {
-		return nil, fmt.Errorf("receiver: asking for a token: %w", err)
+		return nil, fmt.Errorf("receiver: asking for a token: %w", without(err, req))
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, t.refusal(res, body, form.Get("client_assertion"), form.Get("refresh_token"), form.Get("code"), form.Get("code_verifier"))
+		return nil, t.refusal(res, body, form.Get("client_assertion"), form.Get("refresh_token"), form.Get("code"), form.Get("code_verifier"),
+			strings.TrimPrefix(req.Header.Get("Authorization"), "Basic "))
 	}
 	return body, nil
 }
