@@ -25,8 +25,10 @@ func (p *held) detach() bool {
 	}
 	_ = conn.SetDeadline(time.Time{}) // one that is broken shows at the first read
 	d := &detached{conn: conn, more: buffered.Reader.Buffered() > 0}
-	r := p.r.Clone(context.WithoutCancel(p.r.Context()))
-	r.Body, r.GetBody, r.MultipartForm = http.NoBody, nil, nil
+	// Of the request there stays what says who asks: that is asked once more before the answer.
+	r := &http.Request{Method: p.r.Method, URL: p.r.URL, Host: p.r.Host, RemoteAddr: p.r.RemoteAddr, RequestURI: p.r.RequestURI,
+		Proto: p.r.Proto, ProtoMajor: p.r.ProtoMajor, ProtoMinor: p.r.ProtoMinor, Header: p.r.Header, Body: http.NoBody}
+	r = r.WithContext(context.WithoutCancel(p.r.Context()))
 	gone := make(chan struct{})
 	p.r, p.w, p.gone = r, d, gone
 	go d.watch(gone)
