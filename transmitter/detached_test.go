@@ -59,7 +59,10 @@ func TestHeldPollOffItsServer(t *testing.T) {
 		}
 		return resp.Status + " " + string(body)
 	}
-	parked := func(n int) { t.Helper(); eventually(t, fmt.Sprint(n, " held"), func() bool { return transmitter.Parked(x) == n }) }
+	parked := func(n int) {
+		t.Helper()
+		eventually(t, fmt.Sprint(n, " held"), func() bool { return transmitter.Parked(x) == n })
+	}
 
 	c := askHeld(t, addr, id)
 	parked(1)

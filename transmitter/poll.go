@@ -167,9 +167,9 @@ type held struct {
 	id string
 
 	gone     <-chan struct{} // closed when the client is
-	max      int     // SETs that are wanted; -1: as many as there are
-	now      bool    // whatever there is, at once
-	st       *Stream // as just read; nil: to be read again
+	max      int             // SETs that are wanted; -1: as many as there are
+	now      bool            // whatever there is, at once
+	st       *Stream         // as just read; nil: to be read again
 	receiver string
 	begun    time.Time
 	done     bool
