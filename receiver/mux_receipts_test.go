@@ -213,6 +213,13 @@ func TestMuxRenewsForReceipts(t *testing.T) {
 		if s.only(); cred.n != 1 || !slices.Equal(s.till.shown, []string{"Bearer t0", "Bearer t1"}) {
 			t.Errorf("renewed %d times, shown %q", cred.n, s.till.shown)
 		}
+		// Once for each try, and no more.
+		s.till.answers = []int{401, 401}
+		s.take(s.token("j2", caep.SessionRevokedURI, `{}`, revoke), 202)
+		synctest.Wait()
+		if cred.n != 2 || len(s.till.shown) != 4 || len(s.sent) != 2 || s.sent[1] == nil {
+			t.Errorf("renewed %d times, shown %q, told %v", cred.n, s.till.shown, s.sent)
+		}
 		s.stop()
 	})
 }
