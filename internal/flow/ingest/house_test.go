@@ -98,6 +98,37 @@ func (l *ledger) list() (out []hub.Refusal) {
 	return out
 }
 
+// journal is where the log goes.
+type journal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.String()
+}
+
+// breaks makes the ledger fail from now on; nil: it works again.
+func (l *ledger) breaks(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail = err
+}
+
+func (l *ledger) writes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.adds
+}
+
 // house is a door with one source at the address "a1".
 type house struct {
 	*ingest.Door
@@ -106,7 +137,7 @@ type house struct {
 	ledger *ledger
 	signer *set.Signer
 	source *ingest.Source
-	logs   bytes.Buffer
+	logs   journal
 	n      int
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"countersign/event/caep"
 	"countersign/event/ssf"
 	"countersign/internal/flow/ingest"
 	"countersign/internal/hub"
@@ -249,4 +250,27 @@ func TestNothingIsBelowAnAddress(t *testing.T) {
 		t.Errorf("afterwards: %d", w.Code)
 	}
 	req.Covers(t, "L-1")
+}
+
+// Every credential type and every change of CAEP is read, another word is not taken for one of them.
+func TestEveryCredentialChange(t *testing.T) {
+	h := newHouse(t, nil, nil)
+	n := 0
+	for _, credential := range []string{"password", "pin", "x509", "fido2-platform", "fido2-roaming", "fido-u2f", "verifiable-credential", "phone-voice", "phone-sms", "app"} {
+		for _, change := range []string{"create", "revoke", "update", "delete"} {
+			n++
+			if w := h.push(h.token(caep.CredentialChangeURI, person, fmt.Sprintf(`{"credential_type":%q,"change_type":%q}`, credential, change))); w.Code != http.StatusAccepted {
+				t.Errorf("%s %s: %d %s", credential, change, w.Code, w.Body)
+			}
+		}
+	}
+	for _, payload := range []string{`{"credential_type":"password","change_type":"revoked"}`, `{"credential_type":"password"}`, `{"change_type":"create"}`} {
+		if w := h.push(h.token(caep.CredentialChangeURI, person, payload)); w.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d", payload, w.Code)
+		}
+	}
+	if len(h.shelf.sigs) != n {
+		t.Errorf("%d of %d kept", len(h.shelf.sigs), n)
+	}
+	req.Covers(t, "IOP-49")
 }

@@ -78,18 +78,18 @@ func TestAFloodOfRefusals(t *testing.T) {
 		for _, r := range rows {
 			total += r.Count
 		}
-		if len(rows) > 25 || total != 2*floods || h.ledger.adds > 10 {
-			t.Errorf("%d rows in %d writes count %d", len(rows), h.ledger.adds, total)
+		if len(rows) > 25 || total != 2*floods || h.ledger.writes() > 10 {
+			t.Errorf("%d rows in %d writes count %d", len(rows), h.ledger.writes(), total)
 		}
 		if n := strings.Count(h.logs.String(), "a token was refused"); n > 2 {
 			t.Errorf("%d lines in the log", n)
 		}
 		// A new window has new rows; what cannot be written is told and not kept for ever.
 		time.Sleep(2 * time.Minute)
-		h.ledger.fail = errors.New("the disk is full")
+		h.ledger.breaks(errors.New("the disk is full"))
 		h.push("rubbish")
 		time.Sleep(3 * time.Second)
-		h.ledger.fail = nil
+		h.ledger.breaks(nil)
 		h.push("rubbish")
 		cancel() // what came last is written at the end
 		if err := <-ran; err != nil {
