@@ -260,8 +260,9 @@ func (m *mortal) Done(ctx context.Context, key string) error {
 	return m.write(func() error { return m.Inbox.Done(ctx, key) })
 }
 
+// What was answered with 202 is done after a death, though nobody sends it again.
 func TestMuxSurvivesDeath(t *testing.T) {
-	req.Covers(t, "RX-103")
+	req.Covers(t, "RX-79")
 	for left, want := range []struct{ calls, asked int }{
 		0: {2, 1}, // before the line was kept: the function is called again, under the same Ref
 		1: {1, 1}, // before the receipt was kept: it is made again

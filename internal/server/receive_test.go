@@ -87,7 +87,7 @@ func TestRepeatsOverRestartsAndProfiles(t *testing.T) {
 	if err != nil || len(clashes) != 1 {
 		t.Errorf("%d clashes are kept, %v", len(clashes), err)
 	}
-	req.Covers(t, "RX-58", "RX-59", "RX-79", "RX-80", "RX-103", "RX-104")
+	req.Covers(t, "RX-58", "RX-59", "RX-79", "RX-80")
 }
 
 // Each source has an address that nobody can guess, and only its own tokens are taken there.

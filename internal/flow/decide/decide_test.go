@@ -122,7 +122,7 @@ func TestDecide(t *testing.T) {
 		{name: "two policies, one work, the widest", policy: head + "then: [{action: revoke_sessions, scope: app, at: [wiki]}]\n---\nkind: policy\nname: q\norder: 5\non: [caep/session-revoked]\nthen: [{action: revoke_sessions, scope: everywhere}]\n", person: alice,
 			want: []string{"revoke_sessions global at wiki", "revoke_sessions global at crm"}, why: []string{"the same work as an earlier rule"}},
 
-		{name: "a deny wins over an order", policy: head + "then: [{deny: revoke_sessions, at: [crm]}]\n", order: must(revoke), person: alice, want: []string{"revoke_sessions global at crm as a1 failed/policy_declined", "revoke_sessions global at wiki as a1"}},
+		{name: "a deny wins over an order", policy: head + "then: [{deny: revoke_sessions, at: [crm]}]\n", order: must(revoke), person: alice, want: []string{"revoke_sessions global at crm as a1 failed/policy_declined", "revoke_sessions global at wiki as a1"}, covers: []string{"RX-69"}},
 		{name: "a deny wins over a policy", policy: head + "then: [{action: revoke_sessions, scope: app, at: all}, {deny: revoke_sessions, at: [crm]}]\n", person: alice, want: []string{"revoke_sessions session_tokens at wiki"}, why: []string{"denied revoke_sessions at crm by the policy p"}},
 		{name: "a deny that cannot be evaluated holds", policy: head + "then: [{deny: revoke_sessions, when: '1/0 == 1'}]\n", order: must(revoke), person: alice,
 			want: []string{"revoke_sessions global at crm as a1 failed/policy_declined", "revoke_sessions global at wiki as a1 failed/policy_declined"}, why: []string{"so the deny holds"}},
@@ -131,7 +131,7 @@ func TestDecide(t *testing.T) {
 			want: []string{"revoke_sessions global at crm as a1 failed/policy_declined", "revoke_sessions global at wiki as a1"}, why: []string{"the acting rules are skipped, the denying ones hold"}},
 		{name: "monitor neither adds nor denies", policy: head + "mode: monitor\nthen: [{action: revoke_sessions, scope: app, at: all}, {deny: revoke_sessions}]\n", order: must(decide.Ordered{ID: "a1", Action: hub.RevokeSessions, App: "wiki"}), person: alice,
 			want: []string{"revoke_sessions session_tokens at wiki as a1"}, why: []string{"monitor would apply: deny revoke_sessions"}},
-		{name: "off", policy: head + "mode: off\nthen: [{action: revoke_sessions, scope: app, at: all}]\n", person: alice, why: []string{"the policy is off"}},
+		{name: "off", policy: head + "mode: off\nthen: [{action: revoke_sessions, scope: app, at: all}]\n", person: alice, why: []string{"the policy is off"}, covers: []string{"RX-69"}},
 		{name: "another source", policy: head + "from: [hr]\nthen: [{action: revoke_sessions, scope: app, at: all}]\n", person: alice, why: []string{"from does not name the source idp"}},
 		{name: "when", policy: head + "when: 'source == \"hr\"'\nthen: [{action: revoke_sessions, scope: app, at: all}]\n", person: alice, why: []string{"when is false"}},
 	} {
