@@ -121,10 +121,27 @@ func difference(got, want string) string {
 func (c *Client) Create(ctx context.Context, md *stream.Metadata, cfg *stream.Configuration) (*stream.Configuration, error) {
 	body := requested(md, cfg)
 	body.StreamID = ""
-	if c.Quirks.AudienceInCreate { // Q-18/create
-		body.Audience = cfg.Audience
+	ask := call{operation: "create stream", method: http.MethodPost, body: body}
+	if c.Quirks.AudienceInCreate && len(cfg.Audience) > 0 { // Q-18/create
+		var err error
+		if ask.body, err = withAudience(body, cfg.Audience); err != nil {
+			return nil, err
+		}
 	}
-	return c.configuration(ctx, md, call{operation: "create stream", method: http.MethodPost, body: body})
+	return c.configuration(ctx, md, ask)
+}
+
+// withAudience puts aud before the other members, always as an array: goSignals, which wants it, reads no text there.
+func withAudience(body *stream.Configuration, audience []string) (json.RawMessage, error) {
+	aud, err := json.Marshal(map[string][]string{"aud": audience})
+	if err != nil {
+		return nil, err
+	}
+	rest, err := json.Marshal(body)
+	if err != nil || string(rest) == "{}" {
+		return aud, err
+	}
+	return append(append(aud[:len(aud)-1], ','), rest[1:]...), nil
 }
 
 // Read gives the configuration of one stream (SSF 1.0 §8.1.1.2).

@@ -262,7 +262,7 @@ func TestClientQuirks(t *testing.T) {
 	}
 	req.Covers(t, "Q-14/query", "Q-18/create")
 	p.client.Quirks = receiver.Quirks{IDInQuery: true, AudienceInCreate: true}
-	if diff := cmp.Diff([]string{`{"aud":"a","events_requested":[]}`, "POST /status?stream_id=s1", "POST /verify?stream_id=s1", "POST /add?stream_id=s1"}, ask()); diff != "" {
+	if diff := cmp.Diff([]string{`{"aud":["a"],"events_requested":[]}`, "POST /status?stream_id=s1", "POST /verify?stream_id=s1", "POST /add?stream_id=s1"}, ask()); diff != "" {
 		t.Errorf("quirks (-want +got):\n%s", diff)
 	}
 }
