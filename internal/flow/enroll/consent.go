@@ -93,6 +93,15 @@ func (e *Enroller) Finish(ctx context.Context, tenant, source, sealed string, an
 		return e.outside(ctx, tenant, src, err)
 	}
 	e.Log.InfoContext(ctx, "somebody consented for a source", "tenant", tenant, "source", source)
+	if _, err := e.change(ctx, tenant, source, func(s *State) *State {
+		if s == nil {
+			s = fresh(src)
+		}
+		s.Consent = true
+		return s
+	}); err != nil {
+		return err
+	}
 	if src.Stream == None {
 		return nil
 	}

@@ -3,6 +3,7 @@ package enroll
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -142,18 +143,29 @@ func (e *Enroller) client(t *receiver.TokenSource, a *hub.Auth) {
 	}
 }
 
-// refreshing is the credential of a person's consent. The token is kept like any other secret, under a name of its own.
+// refreshing is the credential of a person's consent. The token is kept like any other secret, under a name of its own and with
+// a mark of where it is from: another authorization server, as of a source that came later under the same name, never sees it.
 func (e *Enroller) refreshing(tenant, source string, a *hub.Auth, secret string) *receiver.RefreshSource {
+	raw, _ := json.Marshal([]string{a.Issuer, a.TokenEndpoint, a.ClientID}) // text marshals
+	sum := sha256.Sum256(raw)
+	mark := base64.RawURLEncoding.EncodeToString(sum[:16]) + " "
 	r := &receiver.RefreshSource{Authorization: a.AuthorizationEndpoint,
 		Load: func(ctx context.Context) (string, error) {
 			v, err := e.Vault.Value(ctx, tenant, RefreshName(source))
 			if hub.CodeOf(err) == hub.NotFound && err != nil {
 				return "", nil
 			}
-			return strings.TrimSpace(string(v)), err
+			if err != nil {
+				return "", err
+			}
+			token, ours := strings.CutPrefix(string(v), mark)
+			if !ours {
+				return "", nil // consent is given anew
+			}
+			return token, nil
 		},
 		Save: func(ctx context.Context, token string) error {
-			return e.Vault.Set(ctx, tenant, RefreshName(source), []byte(token))
+			return e.Vault.Set(ctx, tenant, RefreshName(source), []byte(mark+token))
 		},
 	}
 	r.Method, r.Secret = receiver.ClientSecretBasic, secret

@@ -178,14 +178,18 @@ func TestConsent(t *testing.T) {
 	if err := r.e.Finish(t.Context(), "default", "idp", c.Ticket, answer); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(r.safe.values["default/"+RefreshName("idp")]); got != "r" || a.asked[len(a.asked)-1].Get("code_verifier") == "" {
+	kept := func() string {
+		_, token, _ := strings.Cut(string(r.safe.values["default/"+RefreshName("idp")]), " ")
+		return token
+	}
+	if got := kept(); got != "r" || a.asked[len(a.asked)-1].Get("code_verifier") == "" {
 		t.Errorf("kept %q, asked %v", got, a.asked)
 	}
 	r.start() // nothing of it is in memory only
 	if _, err := r.e.Step(t.Context(), "default", "idp", StepCreate, StepInput{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(r.safe.values["default/"+RefreshName("idp")]); got != "r+" {
+	if got := kept(); got != "r+" {
 		t.Errorf("after a use the token kept is %q", got)
 	}
 	r.now = r.now.Add(consentLife + 1)
@@ -254,5 +258,40 @@ func TestAnotherIssuerHasAnothersKeys(t *testing.T) {
 	moved.Issuer = "https://new.example.test"
 	if got := s.Keys(&moved); got != "" {
 		t.Errorf("stream: none: the keys of the issuer before, %s, are taken for those of the new one", got)
+	}
+}
+
+// The refresh token of a source is shown to the authorization server that gave it and to no other, and it goes with the source.
+func TestRefreshTokenOfAnother(t *testing.T) {
+	a, other := newAuthority(t), newAuthority(t)
+	r := newRig(t)
+	r.src.Stream = "none"
+	r.src.Auth = &hub.Auth{Method: "refresh_token", ClientID: "c", TokenEndpoint: a.URL, AuthorizationEndpoint: a.URL + "/authorize"}
+	r.run()
+	c, err := r.e.Begin(t.Context(), "default", "idp", "http://127.0.0.1:9/callback")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.e.Finish(t.Context(), "default", "idp", c.Ticket, url.Values{"code": {"x"}, "state": {u.Query().Get("state")}}); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := *r.src
+	elsewhere.Auth = &hub.Auth{Method: "refresh_token", ClientID: "c", TokenEndpoint: other.URL, AuthorizationEndpoint: other.URL + "/authorize"}
+	mine := r.src
+	r.src = &elsewhere
+	if _, err := r.e.Step(t.Context(), "default", "idp", StepRead, StepInput{}); err == nil || !strings.Contains(err.Error(), "no consent") || len(other.asked) != 0 {
+		t.Errorf("%v; the other authorization server was asked %v", err, other.asked)
+	}
+	r.src = mine // it was a mistake: the consent is still good
+	if _, err := r.e.Step(t.Context(), "default", "idp", StepRead, StepInput{}); err != nil {
+		t.Error(err)
+	}
+	r.src = nil
+	if r.run(); len(r.safe.values) != 0 {
+		t.Errorf("the source is gone and its refresh token is not: %q", r.safe.values)
 	}
 }

@@ -157,6 +157,19 @@ func (e *Enroller) Reconcile(ctx context.Context, tenant string, sources []*hub.
 				return nil, err
 			}
 		}
+		if s.Consent && (s.Status == Gone || !s.ours()) { // nothing is left to do with it
+			if err := e.Vault.Delete(ctx, tenant, RefreshName(name)); err != nil && hub.CodeOf(err) != hub.NotFound {
+				return nil, err
+			}
+			if _, err := e.change(ctx, tenant, name, func(s *State) *State {
+				if s != nil {
+					s.Consent = false
+				}
+				return s
+			}); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return out, nil
 }

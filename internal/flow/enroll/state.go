@@ -86,6 +86,9 @@ type State struct {
 	Profile     string    `json:"profile,omitempty"`
 	Relax       []string  `json:"relax,omitempty"`
 
+	// Consent says that a refresh token may be kept, which goes when the source has gone.
+	Consent bool `json:"consent,omitempty"`
+
 	// What is to be acknowledged with the next step `poll`.
 	Acks    []string                    `json:"acks,omitempty"`
 	Refused map[string]stream.WireError `json:"refused,omitempty"` // by jti
@@ -236,6 +239,7 @@ func (e *Enroller) keep(ctx context.Context, tenant, source string, s *State) er
 		if s.look != 0 {
 			now.NextLook = s.look
 		}
+		now.Consent = now.Consent || was != nil && was.Consent // it may have been given meanwhile
 		return &now
 	})
 	if err != nil {
