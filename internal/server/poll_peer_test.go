@@ -41,6 +41,7 @@ type peer struct {
 	keys     http.HandlerFunc // in place of the key set
 	issue    http.HandlerFunc // of its authorization server
 	create   func([]byte)     // is called with each request for a stream, before it is answered
+	other    func(w http.ResponseWriter, r *http.Request) bool
 }
 
 func newPeer(w *world) *peer {
@@ -65,8 +66,11 @@ func newPeer(w *world) *peer {
 func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.asked = append(p.asked, r.Method+" "+r.URL.Path)
-	meta, keys, token := p.meta, p.keys, p.issue
+	meta, keys, token, other := p.meta, p.keys, p.issue, p.other
 	p.mu.Unlock()
+	if other != nil && other(w, r) {
+		return
+	}
 	reply := func(status int, v any) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)

@@ -76,7 +76,7 @@ func TestStepsByHand(t *testing.T) {
 			}
 		})
 	}
-	req.Covers(t, "RX-16", "RX-18", "RX-27", "RX-29", "RX-31", "IOP-56", "IOP-57")
+	req.Covers(t, "RX-16", "RX-18", "RX-27", "RX-29", "RX-31")
 }
 
 // A step `poll` keeps what comes, and says so in the next.
