@@ -10,6 +10,7 @@ import (
 
 	"countersign/internal/egress"
 	"countersign/internal/flow/decide"
+	"countersign/internal/flow/enroll"
 	"countersign/internal/hub"
 	"countersign/set"
 	"countersign/subject"
@@ -131,8 +132,8 @@ func (c *checker) one(r hub.Resource) {
 
 func (c *checker) source(r hub.Resource, src *hub.Source) {
 	c.issuer(r, "issuer", src.Issuer)
-	if src.Stream != "create" && len(src.Audience) == 0 {
-		c.say(r, "audience: is needed with stream: none, since no stream's configuration says it")
+	if src.Stream == enroll.None && len(src.Audience) == 0 && (src.Auth == nil || src.Auth.Method == "" || src.Auth.Method == "none") {
+		c.say(r, "audience: is needed with stream: none and no auth, since then no stream's configuration can be read that says it")
 	}
 	for _, e := range src.Events {
 		c.event(r, e)

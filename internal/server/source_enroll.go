@@ -138,6 +138,8 @@ func sourceProblem(spec *hub.Source, st *enroll.State) string {
 	switch {
 	case spec.Stream != enroll.None && st.Status == enroll.Failed:
 		return st.Error
+	case spec.Stream == enroll.None && len(st.Audience) == 0:
+		return "nothing is taken from it yet: no audience is known. Write audience into the source, or: countersign source stream " + spec.Name + " create"
 	case st.Alarm != "":
 		return st.Alarm
 	case st.There != "" && st.There != stream.Enabled && !st.Held:
