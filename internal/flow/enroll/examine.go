@@ -185,10 +185,37 @@ func (x *exam) metadata(ctx context.Context) {
 			return
 		}
 	}
-	if _, unreached := errors.AsType[*url.Error](err); unreached {
-		side, fix = Between, "see that this machine reaches the address, that its certificate is one that we trust (ca_file), and that egress.allow lists it where it is a private one"
+	if unreached(err) {
+		side, fix = Between, reach
+	}
+	if k := x.src.Keys; x.src.Stream == None && k != nil && (k.JWKSURI != "" || len(k.JWKS) > 0) && (x.src.Auth == nil || x.src.Auth.Method == "" || x.src.Auth.Method == "none") {
+		x.say("metadata", Warn, Between, x.e.hide(ctx, x.tenant, x.src, reason(err)), "nothing: with stream: none, no auth and keys of its own the source does without")
+		return
 	}
 	x.wrong(ctx, "metadata", err, side, fix, word)
+}
+
+// reach is what to look at where nothing answered.
+const reach = "see that this machine reaches the address, that its certificate is one that we trust (ca_file), and that egress.allow lists it where it is a private one"
+
+func unreached(err error) bool {
+	_, is := errors.AsType[*url.Error](err)
+	return is
+}
+
+// notMade says why there is no stream as we want it: shortly, where that stands above already.
+func (x *exam) notMade() {
+	for _, f := range x.found {
+		if f.Result == Fail && (f.Check == "metadata" || f.Check == "auth") {
+			x.say("stream", Fail, f.Side, "it is not set up, for what "+f.Check+" says above", "put that right; it is tried again by itself")
+			return
+		}
+	}
+	fix, side := partnerCure(x.profile, x.s.Error)
+	if fix == "" {
+		fix, side = "put that right; it is tried again by itself", Between
+	}
+	x.say("stream", Fail, side, cmp.Or(x.s.Error, "it is "+x.s.Status), fix)
 }
 
 // clock compares the clocks, and looks at the certificate.
@@ -288,6 +315,9 @@ func (x *exam) auth(ctx context.Context) {
 	case errors.Is(err, receiver.ErrConsent):
 		x.say("auth", Fail, Ours, "nobody has consented yet", "countersign source authorize "+x.src.Name)
 		x.c = nil
+	case unreached(err):
+		x.say("auth", Fail, Between, x.e.hide(ctx, x.tenant, x.src, reason(err)), reach)
+		x.c = nil
 	case err != nil:
 		x.wrong(ctx, "auth", err, Theirs, "compare client, method, secret or key, and scope with what is registered at the authorization server", "token")
 		x.c = nil
@@ -308,8 +338,7 @@ func (x *exam) stream(ctx context.Context) {
 		case x.src.Stream == None:
 			x.say("stream", Warn, Ours, "stream: none, and no stream is known to poll", "countersign source stream "+name+" create, or read --stream-id ID; or write stream: create")
 		case x.s.Error != "":
-			fix, side := partnerCure(x.profile, x.s.Error)
-			x.say("stream", Fail, side, x.s.Error, cmp.Or(fix, "put that right; it is tried again by itself"))
+			x.notMade()
 		default:
 			x.say("stream", Warn, Ours, "it is not made yet", "look again in a moment")
 		}
@@ -337,8 +366,7 @@ func (x *exam) stream(ctx context.Context) {
 			}
 		}
 		if x.s.Status != Made {
-			fix, side := partnerCure(x.profile, x.s.Error)
-			x.say("stream", Fail, side, cmp.Or(x.s.Error, "it is "+x.s.Status), cmp.Or(fix, "put that right; it is tried again by itself"))
+			x.notMade()
 			return
 		}
 	}
