@@ -66,6 +66,9 @@ func (a *App) accountList() *cobra.Command {
 	c.Flags().StringVar(&at, "at", "", "only at this place: an app or a source")
 	c.Flags().StringVar(&identity, "identity", "", "only of this identity")
 	a.flagNames(c, "identity", "/identities", "name")
+	_ = c.RegisterFlagCompletionFunc("at", func(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return append(a.offer(c.Context(), "/apps", "name"), a.offer(c.Context(), "/sources", "name")...), cobra.ShellCompDirectiveNoFileComp
+	})
 	return c
 }
 

@@ -99,7 +99,7 @@ var flagLists = map[string][2]string{
 var flagWords = map[string][]string{
 	"signal list --state": {"received", "unresolved", "decided", "done"}, "receipt list --state": {"kept", "queued", "accepted", "dead"},
 	"export --kind": {"tenant", "client", "identity", "app", "source", "stream", "policy"}, "bench --alg": {"RS256", "ES256", "EdDSA"},
-	"send --alg": {"RS256", "PS256", "ES256", "EdDSA"}, "demo --break": {"app-down", "forged-receipt", "wrong-person"},
+	"source stream --set": {"enabled", "paused", "disabled"}, "send --alg": {"RS256", "PS256", "ES256", "EdDSA"}, "demo --break": {"app-down", "forged-receipt", "wrong-person"},
 }
 
 // completions gives every command of c that has none of its own what the tables say.

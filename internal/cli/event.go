@@ -14,6 +14,7 @@ import (
 	"countersign/event/scim"
 	"countersign/event/ssf"
 	"countersign/internal/hub"
+	"countersign/internal/yaml"
 )
 
 func (a *App) eventCommand() *cobra.Command {
@@ -42,10 +43,14 @@ func (a *App) eventCommand() *cobra.Command {
 		}
 		return a.table([]string{"name", "title", "stands for", "clause", ""}, rows)
 	}}
-	show := &cobra.Command{Use: "show TYPE", Short: "Tell what one type means, what conditions may name of it, and an example", Args: exact(1), RunE: func(_ *cobra.Command, args []string) error {
+	show := &cobra.Command{Use: "show TYPE", Short: "Tell what one type means, what conditions may name of it, and an example", Args: exact(1), ValidArgsFunction: completeEvents, RunE: func(_ *cobra.Command, args []string) error {
 		t, ok := registry().Resolve(args[0])
 		if !ok {
-			return hub.Errorf(hub.NotFound, "there is no event type %q", args[0]).WithHint("countersign event types")
+			err := hub.Errorf(hub.NotFound, "there is no event type %q", args[0])
+			if near := nearEvent(args[0]); near != "" {
+				return err.WithHint("did you mean %s? countersign event types lists them", near)
+			}
+			return err.WithHint("countersign event types")
 		}
 		m, known := hub.MeaningOf(t.URI)
 		if a.flags.json {
@@ -120,4 +125,16 @@ func byDefault(uri string) string {
 // registry knows every event type of this program.
 func registry() *event.Registry {
 	return event.NewRegistry(caep.Vocabulary(), risc.Vocabulary(), ssf.Vocabulary(), scim.Vocabulary())
+}
+
+// nearEvent is the type that somebody may have meant: by its name without the vocabulary, or by one that is spelled nearly so.
+func nearEvent(word string) string {
+	var names []string
+	for _, t := range registry().Types() {
+		if _, own, _ := strings.Cut(t.Name, "/"); own == word {
+			return t.Name
+		}
+		names = append(names, t.Name)
+	}
+	return yaml.Nearest(word, names)
 }

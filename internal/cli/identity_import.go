@@ -189,7 +189,7 @@ func (a *App) importing(ctx context.Context, cl *client, path string, q url.Valu
 	if err := sc.Err(); err != nil || done == nil {
 		return hub.Errorf(hub.Unavailable, "the answer of %s broke off", cl.base).WithHint("run the import again: what is written already is found unchanged")
 	}
-	return a.importEnded(done, noun)
+	return a.importEnded(done, noun, q.Get("skip_bad") != "" || noun == "account")
 }
 
 func word(phase string) string {
@@ -202,8 +202,8 @@ func word(phase string) string {
 	return phase
 }
 
-// importEnded says what came of it.
-func (a *App) importEnded(d *imported, noun string) error {
+// importEnded says what came of it. With skip, what is wrong is left out and is no failure of a trial.
+func (a *App) importEnded(d *imported, noun string, skip bool) error {
 	if !a.flags.json {
 		head := ""
 		if !d.Written {
@@ -218,10 +218,13 @@ func (a *App) importEnded(d *imported, noun string) error {
 			a.note("Left out: the columns %s.", strings.Join(d.Ignored, ", "))
 		}
 	}
-	if d.Bad > 0 && !d.Written && !d.DryRun {
-		return hub.Errorf(hub.Invalid, "nothing was written: %d rows are wrong", d.Bad).WithHint("put them right, or write the others with --skip-bad")
+	switch {
+	case d.Bad == 0 || d.Written || d.DryRun && skip:
+		return nil
+	case d.DryRun:
+		return hub.Errorf(hub.Invalid, "%d of %d rows are wrong: without --skip-bad nothing would be written", d.Bad, d.Rows).WithHint("put them right, or write the others with --skip-bad")
 	}
-	return nil
+	return hub.Errorf(hub.Invalid, "nothing was written: %d of %d rows are wrong", d.Bad, d.Rows).WithHint("put them right, or write the others with --skip-bad")
 }
 
 // watched tells how much of a file was read.

@@ -37,19 +37,24 @@ func TestIdentityImport(t *testing.T) {
 {"change":{"op":"update","kind":"identity","name":"alice","fields":["emails"]}}
 {"done":{"dry_run":true,"written":false,"set":"hr","rows":2,"created":0,"updated":1,"unchanged":0,"deleted":0,"bad":1,"took_ms":20,"ignored_columns":["Cost Centre"]}}
 `)
-	r := command(t, nil, "", "identity", "import", file, "--set", "hr", "--map", "userName=name", "--dry-run", "--server", url, "--token", "t")
+	r := command(t, nil, "", "identity", "import", file, "--set", "hr", "--map", "userName=name", "--dry-run", "--skip-bad", "--server", url, "--token", "t")
 	if r.status != 0 || !strings.Contains(r.stdout, "update    alice (emails)") || !strings.Contains(r.stdout, "Nothing was written. 2 rows of the set hr: 0 created, 1 updated, 0 deleted, 0 unchanged, 1 wrong") ||
 		!strings.Contains(r.stderr, "line 3: emails[0]") || !strings.Contains(r.stderr, "Left out: the columns Cost Centre.") || strings.Contains(r.stderr, "\x1b") {
 		t.Errorf("%d %q %q", r.status, r.stdout, r.stderr)
 	}
-	want := "POST /api/v1/import/identities?dry_run=true&map=userName%3Dname&set=hr text/csv userName\nalice\n"
+	want := "POST /api/v1/import/identities?dry_run=true&map=userName%3Dname&set=hr&skip_bad=true text/csv userName\nalice\n"
 	if len(*asked) != 1 || (*asked)[0] != want {
 		t.Errorf("asked %q", *asked)
+	}
+	// A trial fails where the import itself would.
+	r = command(t, nil, "name\nx\n", "identity", "import", "-", "--dry-run", "--server", url, "--token", "t")
+	if r.status != 2 || !strings.Contains(r.stderr, "1 of 2 rows are wrong: without --skip-bad nothing would be written") {
+		t.Errorf("%d %q", r.status, r.stderr)
 	}
 	// Wrong rows without --skip-bad are a failure that says what to do.
 	url, _ = hubOf(t, 200, `{"done":{"dry_run":false,"written":false,"set":"import","rows":2,"created":1,"updated":0,"unchanged":0,"deleted":0,"bad":1,"took_ms":1}}`+"\n")
 	r = command(t, nil, "name\nx\n", "identity", "import", "-", "--server", url, "--token", "t")
-	if r.status == 0 || !strings.Contains(r.stderr, "nothing was written: 1 rows are wrong") || !strings.Contains(r.stderr, "--skip-bad") {
+	if r.status == 0 || !strings.Contains(r.stderr, "nothing was written: 1 of 2 rows are wrong") || !strings.Contains(r.stderr, "--skip-bad") {
 		t.Errorf("%d %q", r.status, r.stderr)
 	}
 	for name, c := range map[string]struct {

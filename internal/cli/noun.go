@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/url"
 	"strings"
@@ -17,23 +18,24 @@ type nounSpec struct {
 	short  string
 	head   []string
 	row    func(spec json.RawMessage) []string
+	notes  func(name string, state json.RawMessage) (cells, problem []string) // of what the hub knows of it now; nil: nothing
 }
 
 var nouns = []nounSpec{
-	{hub.KindSource, "sources", "Parties that may tell us things", []string{"name", "issuer", "stream", "may order", "set"}, func(raw json.RawMessage) []string {
+	{hub.KindSource, "sources", "Parties that may tell us things", []string{"name", "issuer", "by", "stream", "may order", "set", "state"}, func(raw json.RawMessage) []string {
 		var s hub.Source
 		json.Unmarshal(raw, &s)
 		may := ""
 		if s.Orders != nil {
 			may = strings.Join(s.Orders.Accept, " ")
 		}
-		return []string{s.Name, s.Issuer, s.Stream, may, s.Set}
-	}},
+		return []string{s.Name, s.Issuer, cmp.Or(s.Delivery, "push"), s.Stream, may, s.Set}
+	}, sourceNotes},
 	{hub.KindApp, "apps", "Places where we act", []string{"name", "pack", "address", "set"}, func(raw json.RawMessage) []string {
 		var s hub.App
 		json.Unmarshal(raw, &s)
 		return []string{s.Name, s.Pack, s.Settings["url"], s.Set}
-	}},
+	}, nil},
 	{hub.KindIdentity, "identities", "People, workloads and devices as we know them", []string{"name", "emails", "accounts", "labels", "protect", "set"}, func(raw json.RawMessage) []string {
 		var s hub.Identity
 		json.Unmarshal(raw, &s)
@@ -42,7 +44,7 @@ var nouns = []nounSpec{
 			acc = append(acc, x.At+":"+x.ID)
 		}
 		return []string{s.Name, strings.Join(s.Emails, " "), strings.Join(acc, " "), strings.Join(s.Labels, " "), s.Protect, s.Set}
-	}},
+	}, nil},
 	{hub.KindPolicy, "policies", "Rules that decide", []string{"name", "order", "mode", "on", "from", "set"}, func(raw json.RawMessage) []string {
 		var s hub.Policy
 		json.Unmarshal(raw, &s)
@@ -51,12 +53,12 @@ var nouns = []nounSpec{
 			mode = "enforce"
 		}
 		return []string{s.Name, itoa(s.Order), mode, strings.Join(s.On, " "), strings.Join(s.From, " "), s.Set}
-	}},
+	}, nil},
 	{hub.KindClient, "clients", "Who may call us", []string{"name", "auth", "scopes", "set"}, func(raw json.RawMessage) []string {
 		var s hub.Client
 		json.Unmarshal(raw, &s)
 		return []string{s.Name, s.Auth, strings.Join(s.Scopes, " "), s.Set}
-	}},
+	}, nil},
 	{hub.KindTenant, "tenants", "Whose data it is: each tenant has its own resources, keys and streams", []string{"name", "title", "tokens of", "set"}, func(raw json.RawMessage) []string {
 		var s hub.Tenant
 		json.Unmarshal(raw, &s)
@@ -65,7 +67,7 @@ var nouns = []nounSpec{
 			issuer += " and " + s.OAuth.Issuer
 		}
 		return []string{s.Name, s.Title, issuer, s.Set}
-	}},
+	}, nil},
 }
 
 func (a *App) nounCommand(n nounSpec) *cobra.Command {
@@ -83,12 +85,22 @@ func (a *App) nounCommand(n nounSpec) *cobra.Command {
 			return a.lines(items)
 		}
 		var rows [][]string
+		var problems []string
 		for _, it := range items {
-			var r hub.Resource
+			var r struct {
+				hub.Resource
+				State json.RawMessage `json:"state"`
+			}
 			if err := json.Unmarshal(it, &r); err != nil {
 				return err
 			}
-			rows = append(rows, n.row(r.Spec))
+			row := n.row(r.Spec)
+			if n.notes != nil {
+				cells, problem := n.notes(r.Name, r.State)
+				row = append(row, cells...)
+				problems = append(problems, problem...)
+			}
+			rows = append(rows, row)
 		}
 		if len(rows) == 0 {
 			a.note("There is no %s yet. Next: countersign apply -f FILE", n.kind)
@@ -96,6 +108,9 @@ func (a *App) nounCommand(n nounSpec) *cobra.Command {
 		}
 		if err := a.table(n.head, rows); err != nil {
 			return err
+		}
+		for _, p := range problems {
+			a.note("%s", p)
 		}
 		if more {
 			a.note("There are more: --limit 0 lists all.")
@@ -189,12 +204,13 @@ func document(kind hub.Kind, spec json.RawMessage) json.RawMessage {
 	return json.RawMessage(`{"kind":"` + string(kind) + `"` + sep + rest)
 }
 
-// legible puts times for people in place of microseconds, at every member whose name ends in _at, and leaves out what is empty.
+// legible puts times for people in place of microseconds, at every member that is called at or whose name ends in _at, and
+// leaves out what is empty.
 func legible(state map[string]any) {
 	for name, v := range state {
 		switch v := v.(type) {
 		case float64:
-			if strings.HasSuffix(name, "_at") {
+			if name == "at" || strings.HasSuffix(name, "_at") {
 				state[name] = when(hub.Micros(v))
 			}
 		case string:
@@ -203,6 +219,12 @@ func legible(state map[string]any) {
 			}
 		case map[string]any:
 			legible(v)
+		case []any:
+			for _, one := range v {
+				if m, ok := one.(map[string]any); ok {
+					legible(m)
+				}
+			}
 		}
 	}
 }

@@ -28,6 +28,28 @@ func (a *App) sourceCommands() []*cobra.Command {
 		noun("subjects", "The subjects that our stream at a source is about", a.sourceSubjects("add"), a.sourceSubjects("remove"))}
 }
 
+// sourceNotes are the columns of a list that say how a source is doing, and what to do where it does not do well.
+func sourceNotes(name string, raw json.RawMessage) (cells, problem []string) {
+	var st struct {
+		Problem string       `json:"problem"`
+		Stream  enroll.State `json:"stream_state"`
+	}
+	json.Unmarshal(raw, &st)
+	word := st.Stream.Status
+	switch {
+	case st.Problem != "" && word != enroll.Failed && word != enroll.None:
+		word += ", problem"
+	case st.Problem != "" && word == enroll.None:
+		word = "problem"
+	case word == enroll.None:
+		word = "ready"
+	}
+	if st.Problem != "" {
+		problem = []string{name + ": " + st.Problem, "  next: countersign doctor source " + name}
+	}
+	return []string{word}, problem
+}
+
 func sourcePath(name string, more ...string) string {
 	return strings.Join(append([]string{"/sources/" + url.PathEscape(name)}, more...), "/")
 }
@@ -217,7 +239,7 @@ func (a *App) sourceRefused() *cobra.Command {
 				}
 				a.say("%s  %s  %s%s", when(r.Last), r.Err, r.Reason, times)
 				if r.Cure != "" {
-					a.say("    -> %s: %s", r.Side, r.Cure)
+					a.say("    -> %s: %s", side(r.Side), r.Cure)
 				}
 			}
 			if len(items) == 0 {
@@ -284,7 +306,13 @@ func (a *App) sourceSubjects(verb string) *cobra.Command {
 	if verb == "remove" {
 		short = "Remove subjects from our stream at a source"
 	}
-	return &cobra.Command{Use: verb + " NAME FILE", Short: short, Args: exact(2), ValidArgsFunction: a.sourceNames(),
+	return &cobra.Command{Use: verb + " NAME FILE", Short: short, Args: exact(2),
+		ValidArgsFunction: func(c *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return nil, cobra.ShellCompDirectiveDefault // a file
+			}
+			return a.sourceNames()(c, args, to)
+		},
 		Long: short + ". FILE has one subject identifier a line, such as\n  {\"format\":\"email\",\"email\":\"alice@example.test\"}\nFILE - is standard input. " +
 			"They are sent one by one, as the protocol has it, and as fast as the transmitter takes them.",
 		RunE: func(c *cobra.Command, args []string) error {

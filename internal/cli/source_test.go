@@ -27,6 +27,12 @@ func TestSourceCommands(t *testing.T) {
 		"POST /sources/kc/subjects":      api.SubjectsLine{Done: &api.SubjectsProgress{Row: 2, Done: 1, Refused: 1}},
 		"GET /sources/kc/doctor": enroll.Examination{Source: "kc", Profile: "keycloak",
 			Findings: []enroll.Finding{{Check: "metadata", Result: "fail", Seen: "it is elsewhere", Fix: "write metadata_url", Side: "ours", Quirk: "Q-01"}}},
+		"GET /sources": map[string]any{"items": []any{
+			map[string]any{"kind": "source", "name": "kc", "spec": map[string]any{"name": "kc", "issuer": "https://kc.example.test", "stream": "create", "delivery": "poll"}, "state": map[string]any{"stream_state": map[string]any{"status": "made"}}},
+			map[string]any{"kind": "source", "name": "bad", "spec": map[string]any{"name": "bad", "issuer": "https://bad.example.test", "stream": "create"}, "state": map[string]any{"problem": "it answers 401", "stream_state": map[string]any{"status": "failed"}}},
+			map[string]any{"kind": "source", "name": "hand", "spec": map[string]any{"name": "hand", "issuer": "https://hand.example.test", "stream": "none"}, "state": map[string]any{"stream_state": map[string]any{"status": "none"}}}}},
+		"GET /sources/shown": map[string]any{"kind": "source", "name": "shown", "spec": map[string]any{"name": "shown"}, "state": map[string]any{"polls": map[string]any{"at": 1763990000000000, "sets": 1},
+			"stream_state": map[string]any{"verify_pending": []any{map[string]any{"state": "", "at": 1763990000000000}}}}},
 		"POST /sources/kc/authorize": api.ConsentAnswer{URL: "https://as.example.test/go", Ticket: "tick", Done: true},
 	})
 	file := filepath.Join(t.TempDir(), "subjects")
@@ -46,7 +52,10 @@ func TestSourceCommands(t *testing.T) {
 		{"source pause kc --reason r", `POST /sources/kc/pause {"reason":"r"}`, "status: paused", 0},
 		{"source verify kc", `GET /sources/kc`, "the verification event arrived", 0},
 		{"source verify kc --wait 0s", `POST /sources/kc/verify`, "asked for a verification event", 0},
-		{"source refused kc", `GET /sources/kc/refusals?limit=20`, "-> theirs: set the audience there", 0},
+		{"source list", `GET /sources?limit=200`, "poll  create  -          -    made", 0},
+		{"source list", `GET /sources?limit=200`, "push  none    -          -    ready", 0},
+		{"source show shown", `GET /sources/shown`, `at: "2025-11-24 13:13:20Z"`, 0},
+		{"source refused kc", `GET /sources/kc/refusals?limit=20`, "-> there: set the audience there", 0},
 		{"source subjects add kc " + file, `POST /sources/kc/subjects {"format":"email","email":"a@example.test"}`, "added 1 of 2 subjects", 0},
 		{"source subjects remove kc " + file, `POST /sources/kc/subjects?remove=true {"format":"email","email":"a@example.test"}`, "removed 1 of 2 subjects", 0},
 		{"doctor source kc", `GET /sources/kc/doctor`, "-> here: write metadata_url", 1},
@@ -56,6 +65,12 @@ func TestSourceCommands(t *testing.T) {
 		if r.status != c.status || !strings.Contains(r.stdout, c.out) || h.last() != c.asks || strings.Contains(r.stdout, "\x1b") {
 			t.Errorf("%s: status %d, asked %q, out %q, err %q", c.args, r.status, h.last(), r.stdout, r.stderr)
 		}
+	}
+	if r := h.run(t, "source", "list"); !strings.Contains(r.stderr, "bad: it answers 401\n  next: countersign doctor source bad") {
+		t.Errorf("what is wrong with a source of the list: %q", r.stderr)
+	}
+	if r := h.run(t, "source", "show", "shown"); strings.Contains(r.stdout, "176399") {
+		t.Errorf("a moment is shown as a number: %q", r.stdout)
 	}
 	// A consent whose answer is pasted.
 	r := command(t, nil, "https://hub.example.test/back?code=c&state=s#x\n", "source", "authorize", "kc", "--redirect-uri", "https://hub.example.test/back", "--server", h.URL, "--token", "t")

@@ -238,13 +238,14 @@ func TestCompletion(t *testing.T) {
 	h := newFakeHub(t, map[string]any{
 		"GET /streams": map[string]any{"items": []any{crm.StreamInfo, api.StreamInfo{ID: "str_2"}}}, "GET /keys": map[string]any{"items": []any{api.KeyInfo{KID: "k1"}}},
 		"GET /clients": map[string]any{"items": []any{hub.Resource{Name: "crm"}}}, "GET /orders": map[string]any{"items": []any{api.OrderInfo{JTI: "j1"}}},
-		"GET /tenants": map[string]any{"items": []any{hub.Resource{Name: "acme"}}}, "GET /secrets": map[string]any{"items": []any{map[string]string{"name": "kc"}}},
+		"GET /tenants": map[string]any{"items": []any{hub.Resource{Name: "acme"}}}, "GET /sources": map[string]any{"items": []any{hub.Resource{Name: "idp"}}}, "GET /apps": map[string]any{"items": []any{hub.Resource{Name: "wiki"}}}, "GET /secrets": map[string]any{"items": []any{map[string]string{"name": "kc"}}},
 	})
 	for _, c := range []struct{ args, want string }{
 		{"stream pause ", "crm-signals\nstr_2\n"}, {"doctor stream ", "crm-signals"}, {"client show ", "crm\n"}, {"key retire ", "k1\n"}, {"order show ", "j1\n"},
 		{"delivery list --stream ", "str_2"}, {"delivery list --outcome ", "waiting\ndelivered\ndead\nskipped\n"}, {"signal send --event ", "caep/session-revoked"},
 		{"stream subject add ", "crm-signals"}, {"send --event ", "risc/account-disabled"}, {"token create --client ", "crm\n"}, {"order list --client ", "crm\n"},
 		{"signal list --state ", "unresolved"}, {"stream explain --event ", "caep/session-revoked"}, {"stream list --tenant ", "acme\n"}, {"secret delete ", "kc\n"},
+		{"source subjects add ", "idp\n"}, {"source subjects add idp ", ":0\n"}, {"source stream idp status --set ", "paused\n"}, {"source stream idp ", "replace\n"}, {"account list --at ", "wiki\nidp\n"}, {"event show ", "caep/session-revoked"},
 	} {
 		words := append(strings.Fields(c.args), "")
 		args := append([]string{"__complete", "--server", h.URL, "--token", "t"}, words...)

@@ -25,7 +25,14 @@ func list(kind hub.Kind) func(*Door, http.ResponseWriter, *request) error {
 		if err != nil {
 			return err
 		}
-		return writePage(w, l)
+		if kind != hub.KindSource || d.c.Show == nil {
+			return writePage(w, l)
+		}
+		with := hub.Listed[resourceView]{Next: l.Next} // how a source is doing is what its list is read for
+		for i := range l.Items {
+			with.Items = append(with.Items, resourceView{l.Items[i], d.c.Show(r.Context(), &l.Items[i])})
+		}
+		return writePage(w, with)
 	}
 }
 

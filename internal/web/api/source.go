@@ -40,7 +40,7 @@ func (d *Door) oneSource(r *request) (string, error) {
 	if d.c.Sources == nil {
 		return "", hub.Errorf(hub.Unavailable, "this hub does not receive")
 	}
-	if _, err := d.c.Store.Resource(r.Context(), r.tenant, hub.KindSource, name); err != nil {
+	if _, err := d.resource(r, hub.KindSource); err != nil {
 		return "", err
 	}
 	return name, nil

@@ -73,7 +73,12 @@ func TestSourceSteps(t *testing.T) {
 	if got := strings.Join(b.other.steps, "|"); got != want {
 		t.Errorf("steps %s", got)
 	}
-	b.want(404, b.post("/sources/nobody/stream/read", b.operator, ``))
+	if w := b.want(404, b.post("/sources/nobody/stream/read", b.operator, ``)); !strings.Contains(w.Body.String(), `"hint":"countersign source list"`) {
+		t.Errorf("a source that is not there: %s", w.Body)
+	}
+	if w := b.want(200, b.get("/sources", b.operator)); !strings.Contains(w.Body.String(), `"state":{"receive":"https://hub.example.test/receive/x"}`) {
+		t.Errorf("the list does not say how sources do: %s", w.Body)
+	}
 	b.want(400, b.post("/sources/idp/stream/create", b.operator, `{"evnts":[]}`))
 	b.other.fails = &hub.Error{Code: hub.Unavailable, Err: fmt.Errorf("it answers 500: %w", enroll.ErrOutside)}
 	b.want(502, b.post("/sources/idp/stream/read", b.operator, ``))
