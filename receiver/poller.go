@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -193,8 +191,10 @@ func (p *Poller) poll(ctx context.Context, immediately bool) (n int, more bool, 
 			p.bound = 0
 		}
 	}
-	n = len(answer.Sets)
-	later, fresh := p.take(ctx, answer.Sets, told)
+	names := answer.First(cmp.Or(max(p.MaxEvents, 0), DefaultPollEvents))
+	n = len(names)
+	answer.MoreAvailable = answer.MoreAvailable || n < len(answer.Sets)
+	later, fresh := p.take(ctx, names, answer.Sets, told)
 	if p.Polled != nil {
 		p.Polled(n, nil)
 	}
@@ -252,10 +252,9 @@ func (p *Poller) acknowledged(req *stream.PollRequest) map[string]bool {
 	return told
 }
 
-// take has the SETs of an answer kept, and notes what the next poll says of them. later is a reason why some were left;
+// take has the named SETs of an answer kept, and notes what the next poll says of them. later is a reason why some were left;
 // fresh says that some of those that were answered for were not among told.
-func (p *Poller) take(ctx context.Context, sets map[string]string, told map[string]bool) (later error, fresh bool) {
-	names := slices.Sorted(maps.Keys(sets))
+func (p *Poller) take(ctx context.Context, names []string, sets map[string]string, told map[string]bool) (later error, fresh bool) {
 	verdicts := make([]error, len(names))
 	var next atomic.Int64
 	var all sync.WaitGroup

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -424,3 +425,40 @@ func (spaces) Read(p []byte) (int, error) {
 
 // What a Poller remembers is bounded by one answer.
 // Poll delivery of a stream, from its create answer on.
+
+// A transmitter that answers with far more SETs than it was asked for, or with names without end, has us answer for no more
+// than that; the rest comes again, and none is lost.
+func TestPollerTakesNoMoreThanAskedFor(t *testing.T) {
+	peer, b := &pollPeer{waiting: map[string]string{}}, &box{}
+	p := newPoller(t, peer, b)
+	p.MaxEvents = 10
+	sets := map[string]string{strings.Repeat("a", 1<<20): "x"}
+	for i := range 20_000 {
+		sets[fmt.Sprint("j", i)] = "x"
+	}
+	flood, err := json.Marshal(stream.PollResponse{Sets: sets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.answers = []func(*http.Request) *http.Response{func(*http.Request) *http.Response { return say(200, string(flood)) }}
+	n, more, err := p.Once(t.Context())
+	if err != nil || n != 10 || !more {
+		t.Errorf("%d taken, more %v, %v", n, more, err)
+	}
+	if said, _ := peer.asked[len(peer.asked)-1]["setErrs"].(map[string]any); len(said) != 10 {
+		t.Errorf("%d SETs were answered for", len(said))
+	}
+	// What is good among too many comes with later polls.
+	for i := range 25 {
+		peer.put(fmt.Sprint("good", i), signed(t, fmt.Sprint("good", i)))
+	}
+	for range 5 {
+		if _, _, err := p.Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(b.kept) != 25 || len(peer.waiting) != 0 {
+		t.Errorf("%d kept, %d left there", len(b.kept), len(peer.waiting))
+	}
+	req.Covers(t, "RX-88")
+}

@@ -3,6 +3,8 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"countersign/internal/strictjson"
 )
@@ -23,6 +25,25 @@ type PollResponse struct {
 
 // MaxPollAnswer is the longest answer to a poll that is read, in bytes: it may hold many SETs.
 const MaxPollAnswer = 64 << 20
+
+// MaxJTI is the longest name of a SET in an answer that First gives, in bytes.
+const MaxJTI = 4 << 10
+
+// First gives the names of at most so many SETs, in order. A transmitter that sends more than it was asked for is left with the
+// rest, which comes again, so that an answer costs no more than what was asked for; so it is with names longer than MaxJTI,
+// which we would have to say back.
+func (p *PollResponse) First(most int) []string {
+	names := make([]string, 0, min(len(p.Sets), most))
+	for _, jti := range slices.Sorted(maps.Keys(p.Sets)) {
+		if len(names) == most {
+			break
+		}
+		if len(jti) <= MaxJTI {
+			names = append(names, jti)
+		}
+	}
+	return names
+}
 
 // UnmarshalJSON reads the members, strict about types; unknown ones are ignored. A missing sets is empty: some
 // transmitters leave it out where nothing waits.

@@ -423,7 +423,11 @@ func (t *stepping) poll(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx) // what came is kept whoever waits for it
 	said := t.s
 	acks, refusals := []string(nil), map[string]stream.WireError{}
-	for _, jti := range slices.Sorted(maps.Keys(got.Sets)) {
+	most := 1000
+	if t.in.Max != nil {
+		most = *t.in.Max
+	}
+	for _, jti := range got.First(most) {
 		one := PolledSet{JTI: jti}
 		err := t.take(ctx, jti, got.Sets[jti])
 		wrong, bad := errors.AsType[stream.WireError](err)
@@ -439,7 +443,7 @@ func (t *stepping) poll(ctx context.Context) error {
 		}
 		t.out.Sets = append(t.out.Sets, one)
 	}
-	t.out.More = got.MoreAvailable
+	t.out.More = got.MoreAvailable || len(t.out.Sets) < len(got.Sets)
 	if len(acks)+len(refusals) > 0 {
 		t.out.Note = "what came is acknowledged with the next poll, or with --ack-only"
 	}
