@@ -86,7 +86,7 @@ func (r *Result) OK() bool { return r.Lost == 0 && r.Blind == 0 && len(r.Problem
 
 // figures are what can be measured.
 var figures = map[string]func(context.Context, Options) (*Result, error){
-	"deliver": deliver, "ingest": ingest, "receive": receive, "loop": loop, "kill": kill,
+	"deliver": deliver, "ingest": ingest, "receive": receive, "kill-receive": killReceive, "loop": loop, "kill": kill,
 	"steady": steady, "isolation": isolation, "backlog": backlogged, "polls": polls, "polls-plain": plainPolls, "lot": lot, "streams": idleStreams, "nodes": nodes, "outage": outage, "full": full,
 }
 
