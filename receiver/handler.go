@@ -195,6 +195,15 @@ func (h *Handler) judge(ctx context.Context, compact string) *answer {
 
 // examine verifies a SET and reads it.
 func (h *Handler) examine(ctx context.Context, compact string, policy *set.Policy, q *Quirks) (*Delivery, *answer) {
+	token, a := verified(ctx, compact, policy, q)
+	if a != nil {
+		return nil, a
+	}
+	return h.admit(token, policy, q)
+}
+
+// verified verifies a SET as leniently as the quirks want it; admit then looks at each of them by itself.
+func verified(ctx context.Context, compact string, policy *set.Policy, q *Quirks) (*set.Token, *answer) {
 	p := *policy
 	p.AllowNoSubject = p.AllowNoSubject || q.NestedSubject || q.TopLevelSubject || q.OldStreamEvents
 	p.AllowSubExp = p.AllowSubExp || q.Expiry || q.TopLevelSubject
@@ -204,6 +213,11 @@ func (h *Handler) examine(ctx context.Context, compact string, policy *set.Polic
 	if err != nil {
 		return nil, judged(err)
 	}
+	return token, nil
+}
+
+// admit reads a verified SET. It may have been verified with more quirks than q has: each is asked for here.
+func (h *Handler) admit(token *set.Token, policy *set.Policy, q *Quirks) (*Delivery, *answer) {
 	n := &normal{q: q}
 	claims := token.Claims()
 	switch { // a switch opens one door only
@@ -213,23 +227,27 @@ func (h *Handler) examine(ctx context.Context, compact string, policy *set.Polic
 	case claims.Member("sub") != nil && !n.let("Q-30/sub"):
 		return nil, refuse(http.StatusBadRequest, stream.InvalidRequest, "sub in a SET", nil)
 	}
-	if token.Header().Type == "" && !policy.AllowNoType {
-		n.let("Q-41/typ")
+	if token.Header().Type == "" && !policy.AllowNoType && !n.let("Q-41/typ") {
+		return nil, judged(set.ErrType)
 	}
-	if claims.Audience == nil && !policy.AllowNoAud && !policy.SkipAudience {
-		n.let("Q-41/aud")
+	if claims.Audience == nil && !policy.AllowNoAud && !policy.SkipAudience && !n.let("Q-41/aud") {
+		return nil, judged(set.ErrAudience)
 	}
 	return h.read(token, policy, n)
 }
 
 // diagnose finds out whether quirks would have let a refused SET pass. What is wrong with its signature, key or issuer is
-// nobody's quirk.
+// nobody's quirk. Its signature is verified once more and no oftener, however odd it is.
 func (h *Handler) diagnose(ctx context.Context, compact string, policy *set.Policy, a *answer) *answer {
 	if a.status != http.StatusBadRequest || a.wire.Err == stream.InvalidKey || a.wire.Err == stream.InvalidIssuer {
 		return a
 	}
 	all := everything()
-	d, still := h.examine(ctx, compact, policy, &all)
+	token, still := verified(ctx, compact, policy, &all)
+	if still != nil {
+		return a
+	}
+	d, still := h.admit(token, policy, &all)
 	if still != nil {
 		return a
 	}
@@ -237,7 +255,7 @@ func (h *Handler) diagnose(ctx context.Context, compact string, policy *set.Poli
 	for _, id := range slices.DeleteFunc(d.Quirks, h.Quirks.Has) {
 		without := all
 		without.clear(id)
-		if _, missing := h.examine(ctx, compact, policy, &without); missing != nil {
+		if _, missing := h.admit(token, policy, &without); missing != nil {
 			needed = append(needed, id)
 		}
 	}
