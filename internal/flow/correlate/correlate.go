@@ -65,6 +65,9 @@ func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
 		return c.unresolved("the subject cannot be read"), nil
 	}
 	c.session(id)
+	if tooMany(id) {
+		return c.unresolved(fmt.Sprintf("the subject has more than %d names", maxNames)), nil
+	}
 	ways, bounds := split(in.Source.Correlate)
 	if why := c.outside(id, bounds); why != "" {
 		c.res.Code = "not_authorized"
@@ -115,6 +118,20 @@ func Correlate(ctx context.Context, st Store, in Input) (*Result, error) {
 		c.res.Code = "not_authorized"
 	}
 	return c.unresolved("nobody known fits the subject"), nil
+}
+
+// maxNames is how many names one member of a subject may have: each costs look-ups, and nobody has more. To look at some of
+// them only would hide that the others are somebody else's.
+const maxNames = 100
+
+func tooMany(id subject.Identifier) bool {
+	if len(spellings(id)) > maxNames {
+		return true
+	}
+	return slices.ContainsFunc(id.Parts(), func(name string) bool {
+		part, _ := id.Part(name)
+		return len(spellings(part)) > maxNames
+	})
 }
 
 // split takes the ways that find somebody from those that only say which subjects are ours (hub.Correlate.Is).
