@@ -1,7 +1,7 @@
 #!/bin/sh
 # Our tokens, keys and evidence read by software that nobody here wrote, from packages: PyJWT and
 # cryptography read the signatures, jsonschema reads the receipt, jwcrypto signs a SET that our verifier reads. Then Authlib, requests, PyJWT and jsonschema make
-# a receiver that takes events of ours by poll and by push.
+# a receiver that takes events of ours by poll and by push. Last, a real Keycloak tells us things.
 set -eu
 cd "$(dirname "$0")/.."
 dir=$(mktemp -d)
@@ -19,3 +19,4 @@ bin/countersign demo --once --json --keep "$dir/run" >"$dir/demo.json"
 "$dir/venv/bin/python" scripts/interop.py "$dir/run" bin/countersign
 mkdir "$dir/streams"
 PYTHONDONTWRITEBYTECODE=1 "$dir/venv/bin/python" scripts/interop_streams.py bin/countersign "$dir/streams"
+scripts/interop_keycloak.sh
