@@ -155,7 +155,10 @@ func (s *Server) answer(ctx context.Context, tenant, name string) (*emit.Answer,
 	if src == nil {
 		return &emit.Answer{Signer: s.keys.Signer(tenant, set.RS256), Off: true}, nil
 	}
-	a := &emit.Answer{Off: src.spec.Receipts != nil && src.spec.Receipts.Send == "off"}
+	a := &emit.Answer{Off: src.spec.Receipts != nil && src.spec.Receipts.Send == "off", Issuer: src.spec.Issuer}
+	if src.state != nil && src.state.With(src.spec) {
+		a.Endpoint = src.state.Endpoint
+	}
 	if a.Credential, err = s.enroller.Credentials(ctx, tenant, src.spec); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ type Answer struct {
 	Off bool
 	// Credential shows us to the receipt endpoint. Nil: nothing does.
 	Credential receiver.Credential
+	// Issuer is whom the credential is for: the source's issuer now, and Endpoint is where its receipts go now. A receipt for an
+	// order of another issuer, as the source had it before, goes without the credential.
+	Issuer, Endpoint string
 }
 
 // Config is what an Office is built from. Store, Answer, Complete, Secret and Client are required.

@@ -366,3 +366,36 @@ func TestDelivery(t *testing.T) {
 	}
 	req.Covers(t, "AR-§6.5")
 }
+
+// A source that was given another issuer still answers the orders of the old one, and does not show it what shows us to the new
+// one.
+func TestCredentialIsNotForTheIssuerBefore(t *testing.T) {
+	for name, tc := range map[string]struct {
+		issuer, endpoint string // of the source now; empty: the address of the order
+		want             string
+	}{
+		"as it was":           {"https://idp.example.test", "", "Bearer for-the-new-one"},
+		"another address":     {"https://idp.example.test", "https://idp.example.test/receipts2", "Bearer for-the-new-one"},
+		"another issuer":      {"https://new.example.test", "https://new.example.test/receipts", ""},
+		"another, and no end": {"https://new.example.test", "none", ""},
+	} {
+		shown := "nothing came"
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			shown = r.Header.Get("Authorization")
+			w.WriteHeader(202)
+		}))
+		o := newOffice(t, fmt.Sprintf(two, "final", "assertion", "per_target"))
+		o.sig.Order.Endpoint = srv.URL
+		o.actions = []*hub.Action{done("wiki", "7", "a1")}
+		row, _ := o.cutNow(t)
+		ans := &Answer{Credential: receiver.Bearer("for-the-new-one"), Issuer: tc.issuer, Endpoint: tc.endpoint}
+		if tc.endpoint == "" {
+			ans.Endpoint = srv.URL
+		}
+		e := o.post(t.Context(), row, ans)
+		srv.Close()
+		if !e.accepted || shown != tc.want {
+			t.Errorf("%s: shown %q, %+v", name, shown, e)
+		}
+	}
+}

@@ -135,6 +135,15 @@ type end struct {
 func (o *Office) post(ctx context.Context, r *hub.Receipt, ans *Answer) end {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	if ans.Credential != nil && ans.Issuer != "" && r.Endpoint != ans.Endpoint {
+		sig, err := o.Store.SignalBySeq(ctx, r.SignalSeq)
+		if err != nil {
+			return end{reason: "the order cannot be read"}
+		}
+		if sig.Issuer != ans.Issuer {
+			ans = &Answer{}
+		}
+	}
 	req, early := o.request(ctx, r, ans)
 	if early != nil {
 		return *early
