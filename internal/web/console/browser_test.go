@@ -92,7 +92,12 @@ func (s fixtureStore) ReceiptsOf(_ context.Context, seq int64) ([]*hub.Receipt, 
 	return s.f.stories[seq-1].Receipts, nil
 }
 
-func (s fixtureStore) Resource(_ context.Context, _ string, _ hub.Kind, name string) (*hub.Resource, error) {
+func (s fixtureStore) Resource(_ context.Context, _ string, kind hub.Kind, name string) (*hub.Resource, error) {
+	for i := range s.f.sourced {
+		if kind == hub.KindSource && s.f.sourced[i].res.Name == name {
+			return &s.f.sourced[i].res, nil
+		}
+	}
 	for i := range s.f.out.docs {
 		if s.f.out.docs[i].Name == name {
 			return &s.f.out.docs[i], nil
@@ -100,8 +105,25 @@ func (s fixtureStore) Resource(_ context.Context, _ string, _ hub.Kind, name str
 	}
 	return nil, hub.Errorf(hub.NotFound, "no resource")
 }
-func (s fixtureStore) Resources(context.Context, string, hub.Kind) ([]hub.Resource, error) {
-	return s.f.out.docs, nil
+func (s fixtureStore) Resources(_ context.Context, _ string, kind hub.Kind) (all []hub.Resource, err error) {
+	if kind == hub.KindStream {
+		return s.f.out.docs, nil
+	}
+	for _, one := range s.f.sourced {
+		if one.name != "hostile" {
+			all = append(all, one.res)
+		}
+	}
+	return all, nil
+}
+
+func (s fixtureStore) Refusals(_ context.Context, _, source string, _ hub.Page) (l hub.Listed[hub.Refusal], err error) {
+	for _, one := range s.f.sourced {
+		if one.res.Name == source {
+			l.Items = one.refused
+		}
+	}
+	return l, nil
 }
 
 const operatorToken = "cs_fixture_operator_token_of_this_test"
@@ -110,9 +132,7 @@ const operatorToken = "cs_fixture_operator_token_of_this_test"
 func newTestConsole(now func() time.Time) *Console {
 	f := newFixtures()
 	return New(Config{Name: "Acme signal hub", Store: fixtureStore{f}, Streams: func() (sight.Streams, sight.Outbox) { return f.out, f.out },
-		Show: func(context.Context, *hub.Resource) map[string]any {
-			return map[string]any{"problem": "there is no client warehouse-receiver"}
-		}, Registry: event.NewRegistry(caep.Vocabulary()), Now: now,
+		Show: f.show, Registry: event.NewRegistry(caep.Vocabulary()), Now: now,
 		SignIn: func(_ context.Context, token string) (User, error) {
 			switch token {
 			case operatorToken:
@@ -231,7 +251,7 @@ const tooWide = `(() => { const w = document.documentElement; if (w.scrollWidth 
 var began = time.Now()
 
 // kept are the pages whose pictures stand in docs/img.
-var kept = map[string]bool{"signals": true, "signal": true, "streams": true, "stream-failing": true, "orders": true, "order": true}
+var kept = map[string]bool{"sources": true, "source-pushing": true, "signals": true, "signal": true, "streams": true, "stream-failing": true, "orders": true, "order": true}
 
 func TestBrowser(t *testing.T) {
 	srv := httptest.NewServer(newTestConsole(func() time.Time { return time.Unix(fixtureTime, 0).Add(time.Since(began)) }))
@@ -269,6 +289,12 @@ func TestBrowser(t *testing.T) {
 		{"signal-failing", "/signals/sig_06c1zq8m2c0g9m5a7k8b1n4q2f", ".slip"},
 		{"signal-hostile", "/signals/sig_06c1zm2h8y0g9m5a7k8b1n4q2k", ".slip"},
 		{"receipt", "/receipts/rct_1", ".slip"},
+		{"sources", "/sources", "table.streams"},
+		{"source", "/sources/keycloak", ".settings"},
+		{"source-pushing", "/sources/hr", ".settings"},
+		{"source-failing", "/sources/okta", ".problem"},
+		{"source-silent", "/sources/mdm", ".problem"},
+		{"source-hostile", "/sources/evil", ".settings"},
 		{"streams", "/streams", "table.streams"},
 		{"stream", "/streams/" + crmStream, ".figures"},
 		{"stream-failing", "/streams/" + forumStream, ".figures"},

@@ -19,7 +19,8 @@ type Config struct {
 	// Streams is what the tenant transmits, and Outbox its store of deliveries; nil while the tenant is not open. Nil: the hub
 	// does not transmit.
 	Streams func() (sight.Streams, sight.Outbox)
-	// Show adds what a running hub knows of a resource; of a stream of which none could be made, the problem. Nil: nothing.
+	// Show adds what a running hub knows of a resource: of a source its state, of a stream of which none could be made the
+	// problem. Nil: nothing.
 	Show func(ctx context.Context, r *hub.Resource) map[string]any
 	// SignIn checks an access token and says who it is. Its error is hub.Unauthenticated for a token
 	// that is not valid; internal/web/api's Authenticate does it.
@@ -40,7 +41,7 @@ type User struct {
 	Name       string // shown in the corner
 	Read       bool   // signals, actions, receipts, orders (scope signals.read)
 	ReadTokens bool   // tokens as received (scope signals.token)
-	// ReadStreams: streams with their configuration (scope resources.read).
+	// ReadStreams: sources and streams with their configuration (scope resources.read).
 	ReadStreams bool
 }
 
@@ -56,6 +57,7 @@ type Store interface {
 	ReceiptsOf(ctx context.Context, signalSeq int64) ([]*hub.Receipt, error)
 	Resource(ctx context.Context, tenant string, kind hub.Kind, name string) (*hub.Resource, error)
 	Resources(ctx context.Context, tenant string, kind hub.Kind) ([]hub.Resource, error)
+	Refusals(ctx context.Context, tenant, source string, p hub.Page) (hub.Listed[hub.Refusal], error)
 }
 
 // Console is the pages as an http.Handler for everything that the API does not answer. It is safe

@@ -152,14 +152,14 @@ func TestTokenWithoutScopeReadsNothing(t *testing.T) {
 func TestStreamsHaveTheirScope(t *testing.T) {
 	v, _ := setup(t)
 	v.signIn("cs_reader", "/")
-	for path, want := range map[string]int{"/": 200, "/orders": 200, "/orders/ord-7Q2MZK4VXW3N9RTD": 200, "/streams": 403, "/streams/" + forumStream: 403} {
+	for path, want := range map[string]int{"/": 200, "/orders": 200, "/orders/ord-7Q2MZK4VXW3N9RTD": 200, "/streams": 403, "/streams/" + forumStream: 403, "/sources": 403, "/sources/hr": 403} {
 		res := v.do("GET", path, nil)
 		text := body(t, res)
 		if res.StatusCode != want || want == 403 && (strings.Contains(text, "forum") || !strings.Contains(text, "resources.read")) {
 			t.Errorf("%s: %d", path, res.StatusCode)
 		}
-		if strings.Contains(text, `href="/streams"`) {
-			t.Errorf("%s leads to streams", path)
+		if strings.Contains(text, `href="/streams"`) || strings.Contains(text, `href="/sources"`) {
+			t.Errorf("%s leads to streams or sources", path)
 		}
 	}
 }
@@ -168,6 +168,10 @@ func TestListsOfWhatIsTransmitted(t *testing.T) {
 	v, _ := setup(t)
 	v.signIn(operatorToken, "/")
 	for path, want := range map[string]struct{ has, lacks string }{
+		"/sources":                      {"keycloak", "evil"},
+		"/sources?show=failing":         {"okta", "keycloak"},
+		"/sources/keycloak":             {"5\u202f120", "s3cret"},
+		"/sources/hr":                   {"invalid_audience", "s3cret"},
 		"/streams":                      {"crm-receiver", "evil"},
 		"/streams?show=failing":         {"payroll", ">crm<"},
 		"/streams?show=paused":          {"archive", "payroll"},
@@ -255,6 +259,7 @@ func TestFailingPages(t *testing.T) {
 		"/signals/sig_none":  {404, "Nothing with this id is kept."},
 		"/receipts/rct_none": {404, "Nothing with this id is kept."},
 		"/streams/stm_none":  {404, "Nothing with this id is kept."},
+		"/sources/none":      {404, "Nothing with this id is kept."},
 		"/orders/ord_none":   {404, "Nothing with this id is kept."},
 		"/elsewhere":         {404, "There is nothing at this address"},
 		"/?after=fail":       {500, "ref_"},

@@ -49,6 +49,7 @@ func Pages() []Page {
 	add("signal-without-scope", "signal_show", c.signalShow(&User{Name: "viewer", Read: true}, f.stories[0].Story))
 	add("receipt-fulfilled", "receipt_show", c.receiptShow(u, f.stories[0].Receipts[0]))
 	add("receipt-partial", "receipt_show", c.receiptShow(u, f.stories[1].Receipts[1]))
+	f.sourcePages(u, add)
 	f.transmitPages(u, add)
 	add("message-not-found", "message", messageView{frame: c.frame("Not found", u), Heading: "It is not here", Text: "Nothing with this id is kept.", Link: "/", LinkText: "Go to the signals"})
 	add("message-failing", "message", messageView{frame: c.frame("Something went wrong", u), Heading: "Something went wrong here", Text: "Nothing was changed. The hub's log says more under this reference:", Code: "ref_06c1zr2t3v0g9m5a7k8b1n4q2e", Link: "/", LinkText: "Try again"})
@@ -71,6 +72,7 @@ type fixtures struct {
 	signer  *set.Signer
 	stories []namedStory
 	out     *out
+	sourced []sourceFixture
 }
 
 // The moment of the fixtures: that of the receipts design's examples.
@@ -83,7 +85,8 @@ func newFixtures() *fixtures {
 		panic(err)
 	}
 	f := &fixtures{signer: signer, console: build(Config{Name: "Acme signal hub", Registry: event.NewRegistry(caep.Vocabulary()), Now: func() time.Time { return time.Unix(fixtureTime, 0) }})}
-	f.out = f.transmitting()
+	f.out, f.sourced = f.transmitting(), f.sources()
+	f.console.c.Show = f.show
 	f.stories = []namedStory{{f.fulfilled(), "fulfilled"}, {f.failing(), "failing"}, {f.running(), "running"}, {f.unresolved(), "unresolved"}, {f.plain(), "plain"}, {f.hostile(), "hostile"}}
 	return f
 }

@@ -19,7 +19,7 @@ var (
 	icon      = mustRead("assets/icon.svg")
 	stylePath = assetPath("console.css", style)
 	iconPath  = assetPath("icon.svg", icon)
-	pages     = parsePages("sign_in", "signal_list", "signal_show", "receipt_show", "stream_list", "stream_show", "order_list", "order_show", "message")
+	pages     = parsePages("sign_in", "signal_list", "signal_show", "receipt_show", "source_list", "source_show", "stream_list", "stream_show", "order_list", "order_show", "message")
 )
 
 func mustRead(name string) []byte {
@@ -93,6 +93,7 @@ func (c *Console) frame(title string, u *User) frame {
 		places = append(places, placeView{Text: "Signals", Link: "/"})
 	}
 	if u != nil && u.ReadStreams {
+		places = append(places, placeView{Text: "Sources", Link: "/sources"})
 		places = append(places, placeView{Text: "Streams", Link: "/streams"})
 	}
 	if u != nil && u.Read {

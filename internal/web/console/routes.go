@@ -40,6 +40,8 @@ func build(cfg Config) *Console {
 		{"GET /signals", readSignals, (*Console).pageSignalList},
 		{"GET /signals/{id}", readSignals, (*Console).pageSignalShow},
 		{"GET /receipts/{id}", readSignals, (*Console).pageReceiptShow},
+		{"GET /sources", readSources, (*Console).pageSourceList},
+		{"GET /sources/{name}", readSources, (*Console).pageSourceShow},
 		{"GET /streams", readStreams, (*Console).pageStreamList},
 		{"GET /streams/{id}", readStreams, (*Console).pageStreamShow},
 		{"GET /orders", readSignals, (*Console).pageOrderList},
@@ -100,6 +102,7 @@ type scope struct {
 
 var (
 	readSignals = scope{"signals.read", "signals", func(u *User) bool { return u.Read }}
+	readSources = scope{"resources.read", "sources", func(u *User) bool { return u.ReadStreams }}
 	readStreams = scope{"resources.read", "streams", func(u *User) bool { return u.ReadStreams }}
 )
 

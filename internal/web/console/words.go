@@ -88,11 +88,11 @@ func tone(word string) string {
 	switch word {
 	case "succeeded", "fulfilled", "done", "accepted", "applies", "already_done", "final", "reported", "ok", "delivered", "receipted":
 		return "good"
-	case "failed", "expired", "refused", "unfulfilled", "dead", "error", "denied", "clash", "limited", "failing", "stopped", "missing", "rejected", "disputed", "closed_unreceipted":
+	case "failed", "expired", "refused", "unfulfilled", "dead", "error", "denied", "clash", "limited", "failing", "stopped", "silent", "missing", "rejected", "disputed", "closed_unreceipted":
 		return "bad"
 	case "unresolved", "partial", "unconfirmed", "retry", "unknown", "withdrawn", "monitor", "reversed", "paused", "warning", "dropped", "unreceiptable":
 		return "warn"
-	case "received", "decided", "planned", "running", "delayed", "pending", "queued", "interim", "waiting", "acknowledged", "in_progress":
+	case "received", "decided", "planned", "running", "delayed", "deleting", "pending", "queued", "interim", "waiting", "acknowledged", "in_progress":
 		return "busy"
 	}
 	return "calm"
