@@ -1,16 +1,16 @@
 #!/bin/sh
 # The figures of docs/performance.md, each beside the floors of its own run. With --assert it fails below a bar.
-# A word limits it to one group: loop (the door, the store, the loop) or transmitter (streams and deliveries).
+# A word limits it to one group: loop (the door, the store, the loop), transmitter (streams and deliveries) or receiver (sources).
 set -eu
 cd "$(dirname "$0")/.."
 assert=no
-groups="loop transmitter"
+groups="loop transmitter receiver"
 for word in "$@"; do
 	case $word in
 	--assert) assert=yes ;;
-	loop | transmitter) groups=$word ;;
+	loop | transmitter | receiver) groups=$word ;;
 	*)
-		echo "usage: scripts/bench.sh [--assert] [loop|transmitter]" >&2
+		echo "usage: scripts/bench.sh [--assert] [loop|transmitter|receiver]" >&2
 		exit 2
 		;;
 	esac
@@ -68,6 +68,16 @@ loop() {
 	bar ack_p99_ms '<=' 50 "acknowledged p99, ms"
 	run loop --rate 200 --seconds "$seconds"
 	bar p99_ms '<=' 50 "loop p99, ms"
+}
+receiver() {
+	run receive
+	bar rate '>=' 5000 "tokens received per second (RS256)"
+	bar max_ms '<=' 2000 "decided after the last answer, ms"
+	bar lost '==' 0 "lost"
+	# A rise of more than 128 MB over the hub at rest is a failure of the run itself.
+	run receive --signals 1000000 --alg ES256
+	bar rss_mb '<=' "($(value "$json" idle_rss_mb || echo 0) + 128)" "memory after a million, MB"
+	bar lost '==' 0 "lost"
 }
 transmitter() {
 	run steady --seconds 60
