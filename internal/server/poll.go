@@ -161,7 +161,7 @@ func (p *pollers) start(ctx context.Context, k pollKey, x wanted) *polling {
 	w := &polling{made: x.made, stop: stop, done: make(chan struct{})}
 	log := p.s.log.With("tenant", k.tenant, "source", k.source)
 	poller := &receiver.Poller{
-		Client: &receiver.Client{HTTP: p.s.poll, Credential: pollCredential{p.s, k}},
+		Client: &receiver.Client{HTTP: p.s.poll, Credential: pollCredential{p.s, k, x.src.state.PollURL}},
 		URL:    x.src.state.PollURL,
 		Take: func(ctx context.Context, compact string) error {
 			return p.s.takePolled(ctx, k.tenant, k.source, compact)
@@ -216,8 +216,9 @@ func (w *polling) polled(at hub.Micros, n int, err error) {
 
 // pollCredential is what the source's set-up says now. It is asked with each request, so that a changed secret is used.
 type pollCredential struct {
-	s *Server
-	k pollKey
+	s   *Server
+	k   pollKey
+	url string // that it is for: a worker may outlive for a moment what it was made from
 }
 
 func (c pollCredential) now(ctx context.Context) (receiver.Credential, error) {
@@ -228,6 +229,9 @@ func (c pollCredential) now(ctx context.Context) (receiver.Credential, error) {
 	src := t.view.Load().sources[c.k.source]
 	if src == nil || src.state == nil {
 		return nil, hub.Errorf(hub.NotFound, "there is no source %s", c.k.source)
+	}
+	if !src.state.With(src.spec) || src.state.PollURL != c.url {
+		return nil, hub.Errorf(hub.Conflict, "the source %s is polled elsewhere now", c.k.source)
 	}
 	return c.s.enroller.PollCredential(ctx, t.name, src.spec, src.state)
 }

@@ -246,3 +246,25 @@ func TestCriticalSubjectMembers(t *testing.T) {
 	}
 	req.Covers(t, "RX-11", "RX-66", "SUB-31")
 }
+
+// A source that is given another issuer does not poll the old one any more, also while the old one does not let its stream be
+// deleted: the credential is the new one's.
+func TestIssuerBeforeIsNotPolled(t *testing.T) {
+	w := newWorld(t)
+	before, after := newPeer(w), newPeer(w)
+	before.hold = 50 * time.Millisecond
+	auth := "auth: {method: bearer, token: {stored: idp}}\n"
+	w.apply(docWiki + w.docPeer(before, auth))
+	polls := func() (n int) { before.look(func() { n = len(before.polls) }); return n }
+	w.eventually("it polls", func() bool { return polls() > 1 })
+	before.look(func() { before.meta = func(md map[string]any) { md["issuer"] = "https://gone.example.test" } })
+	w.apply(docWiki + w.docPeer(after, auth))
+	if cred, err := (pollCredential{w.srv, pollKey{"default", "peer"}, before.URL + "/poll?x=1&y=%2F"}).now(t.Context()); err == nil {
+		t.Errorf("the old address is shown %v", cred)
+	}
+	n := polls()
+	time.Sleep(1500 * time.Millisecond)
+	if got := polls() - n; got > 1 { // one may have been on its way
+		t.Errorf("the old issuer was polled %d times more", got)
+	}
+}
