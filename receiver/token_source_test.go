@@ -93,7 +93,7 @@ func claimsOf(t *testing.T, assertion string, check func(input, signature []byte
 }
 
 func TestTokenSourceMethods(t *testing.T) {
-	req.Covers(t, "IOP-23", "AZ-17", "AZ-18", "AZ-19", "AZ-20", "AZ-21", "AZ-22", "AZ-23", "AZ-25")
+	req.Covers(t, "IOP-23", "AZ-17", "AZ-18", "AZ-19", "AZ-20", "AZ-21", "AZ-22", "AZ-25")
 	rsaKey, _ := rsa.GenerateKey(rand.Reader, 2048)
 	ecKey, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	edPublic, edKey, _ := ed25519.GenerateKey(rand.Reader)

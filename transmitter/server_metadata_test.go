@@ -107,7 +107,7 @@ func TestKeys(t *testing.T) {
 	if keys, err := set.ParseJWKS([]byte(body)); err != nil || len(keys) != 2 {
 		t.Errorf("ParseJWKS: %d keys, %v", len(keys), err)
 	}
-	req.Covers(t, "TX-28", "TX-29", "TX-31")
+	req.Covers(t, "TX-28", "TX-29")
 }
 
 func TestConfigIsChecked(t *testing.T) {

@@ -139,7 +139,7 @@ func TestCredentials(t *testing.T) {
 	if _, err := e.Credentials(t.Context(), "default", &hub.Source{Name: "idp", Auth: &hub.Auth{Method: "private_key_jwt", ClientID: "c", Key: token}}); err == nil || strings.Contains(err.Error(), "changed") {
 		t.Errorf("a key that is none: %v", err)
 	}
-	req.Covers(t, "RX-14", "AZ-25")
+	req.Covers(t, "RX-14", "AZ-23", "AZ-25")
 }
 
 // A person's consent is begun and finished by hand; the refresh token is kept among the secrets and replaced at each use.

@@ -53,7 +53,7 @@ func TestTokenByEachMethod(t *testing.T) {
 				}
 			}
 		}
-		req.Covers(t, "IOP-33", "AZ-23")
+		req.Covers(t, "IOP-33")
 	})
 }
 
