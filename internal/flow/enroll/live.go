@@ -72,14 +72,19 @@ func (e *Enroller) Verified(ctx context.Context, tenant, source, state string, h
 
 // Updated is told what the transmitter made of our stream (stream-updated, RX-99).
 func (e *Enroller) Updated(ctx context.Context, tenant, source, status, reason string) error {
+	again := false
 	s, err := e.change(ctx, tenant, source, func(s *State) *State {
-		if s == nil {
+		if again = false; s == nil {
 			return nil
 		}
-		s.There, s.ThereReason, s.ThereAt = status, reason, hub.At(e.Now())
+		now := hub.At(e.Now())
+		if again = s.There == status && s.ThereReason == reason && now-s.ThereAt < hub.Micros(time.Minute/time.Microsecond); again {
+			return nil // who says it over and over costs one write and one line a minute
+		}
+		s.There, s.ThereReason, s.ThereAt = status, reason, now
 		return s
 	})
-	if err != nil || s == nil {
+	if err != nil || s == nil || again {
 		return err
 	}
 	if status != stream.Enabled {

@@ -203,3 +203,30 @@ func TestStreamUpdated(t *testing.T) {
 	}
 	req.Covers(t, "RX-99", "RX-100")
 }
+
+// A transmitter that says the same of our stream over and over has one line written in a minute, and one look taken.
+func TestStreamUpdatedOverAndOver(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	r.look()
+	for range 50 {
+		if err := r.e.Updated(t.Context(), "default", "idp", stream.Paused, "licence"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.log) != 1 {
+		t.Errorf("%d alarms: %q", len(r.log), r.log)
+	}
+	r.now = r.now.Add(2 * time.Minute)
+	for _, status := range []string{stream.Paused, stream.Disabled, stream.Enabled} {
+		if err := r.e.Updated(t.Context(), "default", "idp", status, "licence"); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.state(); s.There != status {
+			t.Errorf("%s: it is said to be %s", status, s.There)
+		}
+	}
+	if len(r.log) != 4 {
+		t.Errorf("%d alarms: %q", len(r.log), r.log)
+	}
+}
