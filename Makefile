@@ -43,4 +43,4 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 generate: ## remake generated files and goldens
 	$(GO) test ./internal/config ./internal/partner ./internal/web/console -update
-	$(GO) test ./cmd/countersign -run TestDocsEventTypes -update
+	$(GO) test ./cmd/countersign -run 'TestDocsEventTypes|TestDocsCommandList' -update

@@ -34,7 +34,11 @@ func (a *App) devCommand() *cobra.Command {
 		}
 		return nil
 	}}
-	c := noun("dev", "For those who work on the program", pages)
+	commands := &cobra.Command{Use: "commands", Short: "Print docs/commands.md: every command with its flags", Args: exact(0), RunE: func(c *cobra.Command, _ []string) error {
+		_, err := a.Stdout.Write([]byte(commandPage(c.Root())))
+		return err
+	}}
+	c := noun("dev", "For those who work on the program", pages, commands)
 	c.Hidden = true
 	return c
 }

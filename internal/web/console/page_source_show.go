@@ -23,6 +23,7 @@ type sourceShowView struct {
 	MoreRefused   bool
 	Signals       []signalRow
 	SeesSignals   bool
+	CanVerify     bool   // there is a stream that can be asked for a sign
 	Ref           string // for commands
 }
 
@@ -71,7 +72,7 @@ func (c *Console) pageSourceShow(w http.ResponseWriter, r *visit) error {
 func (c *Console) sourceShow(u *User, i *sourceInfo, refused hub.Listed[hub.Refusal], signals []*hub.Signal) sourceShowView {
 	health := i.health()
 	v := sourceShowView{Title: clean(i.spec.Name), Issuer: clean(i.spec.Issuer), Health: mark(health), Bad: tone(health) == "bad", Why: i.why(), Step: i.step(),
-		Address: clean(i.st.ReceiveURL), Ref: clean(i.spec.Name), SeesSignals: u.Read, MoreRefused: refused.Next != ""}
+		Address: clean(i.st.ReceiveURL), Ref: clean(i.spec.Name), SeesSignals: u.Read, CanVerify: i.st.Stream.StreamID != "", MoreRefused: refused.Next != ""}
 	v.frame = c.frame(v.Title, u).at("sources")
 	v.answer(i)
 	v.facts(i)
