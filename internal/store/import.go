@@ -57,16 +57,24 @@ func (s *Store) ImportIdentities(ctx context.Context, tenant string, batch []hub
 		for i := range batch {
 			r := &batch[i]
 			was, found := there[r.Name]
+			spec := r.Spec
+			if found && was.set == r.Set && ids[i].Protect == "" && protected(was.spec) {
+				// What does not speak of it leaves a person protected: only "none" does not.
+				ids[i].Protect = never
+				if spec, err = json.Marshal(ids[i]); err != nil {
+					return err
+				}
+			}
 			switch {
 			case found && was.set != r.Set:
 				out.Foreign = append(out.Foreign, r.Name)
 				continue
-			case found && was.spec == string(r.Spec):
+			case found && was.spec == string(spec):
 				out.Unchanged++
 				continue
 			case found:
 				out.Updated++
-				out.Changes = append(out.Changes, ImportChange{Name: r.Name, Was: json.RawMessage(was.spec), Is: r.Spec})
+				out.Changes = append(out.Changes, ImportChange{Name: r.Name, Was: json.RawMessage(was.spec), Is: spec})
 				if !dry {
 					if err := dropIdentity(t, tenant, r.Name); err != nil {
 						return err
@@ -76,7 +84,7 @@ func (s *Store) ImportIdentities(ctx context.Context, tenant string, batch []hub
 				out.Created++
 				out.Changes = append(out.Changes, ImportChange{Name: r.Name, Is: r.Spec})
 			}
-			row := []any{tenant, string(r.Kind), r.Name, r.Set, int64(1), string(r.Spec), now, now}
+			row := []any{tenant, string(r.Kind), r.Name, r.Set, int64(1), string(spec), now, now}
 			if found || s.d == &postgresDialect { // where another node may have written it since we looked
 				changed = append(changed, row)
 			} else {
@@ -124,6 +132,16 @@ func (s *Store) ImportIdentities(ctx context.Context, tenant string, batch []hub
 	return out, nil
 }
 
+const never = "never" // hub.Identity.Protect
+
+// protected reports whether the spec of an identity says that nothing acts on it.
+func protected(spec string) bool {
+	var id struct {
+		Protect string `json:"protect"`
+	}
+	return strings.Contains(spec, `"protect"`) && json.Unmarshal([]byte(spec), &id) == nil && id.Protect == never
+}
+
 // Touch makes the tenant's generation grow, so that every node sees what an import wrote.
 func (s *Store) Touch(ctx context.Context, tenant string) (generation int64, err error) {
 	if err := needTenant(tenant); err != nil {
@@ -136,8 +154,9 @@ func (s *Store) Touch(ctx context.Context, tenant string) (generation int64, err
 	return generation, err
 }
 
-// IdentitiesOfSet gives the names of a set's identities after one, at most n of those looked at; the cursor is the last name
-// that was looked at, empty after the last.
+// IdentitiesOfSet gives the names of a set's identities that a prune may delete after one, at most n of those looked at; the
+// cursor is the last name that was looked at, empty after the last. Protected people are not among them: one who is not declared
+// any more is protected by nothing.
 func (s *Store) IdentitiesOfSet(ctx context.Context, tenant, set, after string, n int) (names []string, next string, err error) {
 	if err := needTenant(tenant); err != nil {
 		return nil, "", err
@@ -146,17 +165,17 @@ func (s *Store) IdentitiesOfSet(ctx context.Context, tenant, set, after string, 
 		names, next = nil, ""
 		seen := 0
 		err := t.each(func(scan scanFunc) error {
-			var name, owner string
-			if err := scan(&name, &owner); err != nil {
+			var name, owner, spec string
+			if err := scan(&name, &owner, &spec); err != nil {
 				return err
 			}
 			seen++
 			next = name
-			if owner == set {
+			if owner == set && !protected(spec) {
 				names = append(names, name)
 			}
 			return nil
-		}, `SELECT name, owner_set FROM resource WHERE tenant = $1 AND kind = 'identity' AND name > $2 ORDER BY name LIMIT $3`, tenant, after, n)
+		}, `SELECT name, owner_set, spec FROM resource WHERE tenant = $1 AND kind = 'identity' AND name > $2 ORDER BY name LIMIT $3`, tenant, after, n)
 		if seen < n {
 			next = ""
 		}

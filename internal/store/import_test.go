@@ -87,6 +87,38 @@ func TestImportIdentities(t *testing.T) {
 	})
 }
 
+// A file without a word about protection takes it from nobody, and a prune deletes nobody who has it.
+func TestImportKeepsProtection(t *testing.T) {
+	eachEngine(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		protect := func() string {
+			id, err := s.Identity(ctx, tenant, "ceo")
+			must(t, err)
+			return id.Protect
+		}
+		_, err := s.ImportIdentities(ctx, tenant, []hub.Resource{person("ceo", "hr", `,"emails":["ceo@example.test"],"protect":"never"`), person("bob", "hr", ``)}, false)
+		must(t, err)
+		bare := []hub.Resource{person("ceo", "hr", `,"emails":["ceo@example.test","boss@example.test"]`)}
+		did, err := s.ImportIdentities(ctx, tenant, bare, false)
+		must(t, err)
+		if protect() != "never" || did.Updated != 1 {
+			t.Errorf("after a file that does not speak of it: %q, %+v", protect(), did)
+		}
+		if did, err = s.ImportIdentities(ctx, tenant, bare, true); err != nil || did.Unchanged != 1 {
+			t.Errorf("again: %+v, %v", did, err)
+		}
+		names, _, err := s.IdentitiesOfSet(ctx, tenant, "hr", "", 10)
+		if err != nil || !cmp.Equal(names, []string{"bob"}) {
+			t.Errorf("a prune would delete %q, %v", names, err)
+		}
+		_, err = s.ImportIdentities(ctx, tenant, []hub.Resource{person("ceo", "hr", `,"emails":["ceo@example.test"],"protect":"none"`)}, false)
+		must(t, err)
+		if protect() != "none" {
+			t.Errorf("after a file that ends it: %q", protect())
+		}
+	})
+}
+
 func TestImportAccounts(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
