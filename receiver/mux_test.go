@@ -116,7 +116,7 @@ func TestMuxTriesAgain(t *testing.T) {
 // counter is a credential that is another one after each renewal.
 // mortal is an Inbox whose process dies at the n-th writing: nothing is written from then on.
 func TestMuxAboutTheStream(t *testing.T) {
-	req.Covers(t, "RX-32", "RX-39", "RX-40", "RX-41", "RX-42", "RX-43", "RX-44", "RX-99", "RX-100")
+	req.Covers(t, "RX-32", "RX-39", "RX-40", "RX-41", "RX-42", "RX-43", "RX-44", "RX-99")
 	synctest.Test(t, func(t *testing.T) {
 		var statuses []string
 		s := newShop(t, receiver.Memory(), nil, func(m *receiver.Mux) {

@@ -60,7 +60,7 @@ func TestAdopt(t *testing.T) {
 }
 
 func TestSubjectsInBulk(t *testing.T) {
-	req.Covers(t, "RX-33", "RX-34", "Q-14", "Q-21")
+	req.Covers(t, "RX-33", "Q-14", "Q-21")
 	people := func(n int) iter.Seq[receiver.Subject] {
 		return func(yield func(receiver.Subject) bool) {
 			for i := range n {

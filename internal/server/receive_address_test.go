@@ -55,6 +55,23 @@ func TestAddressIsLiveBeforeTheStream(t *testing.T) {
 	req.Covers(t, "RX-46")
 }
 
+// A source's issuer is what an operator writes down, and is an https address.
+func TestIssuerIsWrittenDown(t *testing.T) {
+	w := newWorld(t)
+	for issuer, want := range map[string]string{
+		"http://raw.example.test": "issuer: must begin with https://", "https://raw.example.test/a?b=c": "without query and fragment", "https://a:b@raw.example.test": "no user name",
+	} {
+		status, body := w.tryApply(docWiki + strings.Replace(docRaw, "$raw", issuer, 1))
+		if status != 400 || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %d %s", issuer, status, body)
+		}
+	}
+	if status, body := w.tryApply(docWiki + docRaw); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+	req.Covers(t, "RX-1")
+}
+
 // Each source has an address that nobody guesses, and the address says whose tokens are taken there: with the same keys and a
 // good signature, another's are not.
 func TestAddressSaysWho(t *testing.T) {

@@ -158,6 +158,7 @@ func TestAdopt(t *testing.T) {
 			}
 		})
 	}
+	req.Covers(t, "RX-17")
 }
 
 func elsewhere(r *rig) *stream.Configuration {

@@ -61,7 +61,7 @@ func TestDoctorNamesQuirks(t *testing.T) {
 	// Addresses.
 	want(finding("keycloak", func(x *exam) { x.address(ctx) }, "address"), Warn, Ours, "Q-55", "delivery: poll")
 	want(finding("keycloak", func(x *exam) { x.src.Delivery = "poll"; x.address(ctx) }, "address"), Fail, Theirs, "Q-63", "no address to poll")
-	req.Covers(t, "Q-12", "Q-20", "Q-26", "Q-48", "Q-55", "L-6")
+	req.Covers(t, "RX-19", "RX-34", "Q-12", "Q-20", "Q-26", "Q-48", "Q-55", "L-6")
 }
 
 // Nobody is asked for a verification event sooner than the stream allows.
