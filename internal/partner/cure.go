@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"countersign/receiver"
+	"countersign/set"
 )
 
 // usual are the cures that hold for every partner, by what was seen.
@@ -20,6 +21,7 @@ var usual = []Remedy{
 	{"429", "we ask too often, or another client with our credential does: wait for min_verification_interval", Ours},
 	{"invalid_scope", "the scopes ssf.manage and ssf.read are not given to this client: attach both to it", Theirs},
 	{"invalid_client", "client_id or client_secret is wrong, or the client may not authenticate by this method: compare auth.method with what the other side set", Ours},
+	{"clock", "the clocks of both machines differ, or the other side writes a moment to come into iat: have both follow a time server", Ours},
 	{"silence", "the stream verifies and brings nothing: look whether default_subjects is NONE there and no subject was added, and whether events_delivered is empty", Theirs},
 }
 
@@ -48,6 +50,9 @@ func CureFor(p *Profile, code string, reason error) (text, side, id string) {
 		if text, side = Cure(p, id); text != "" {
 			return text, side, id
 		}
+	}
+	if errors.Is(reason, set.ErrTime) {
+		code = "clock"
 	}
 	text, side = Cure(p, code)
 	return text, side, id

@@ -2,12 +2,14 @@ package partner
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"countersign/internal/req"
 	"countersign/receiver"
+	"countersign/set"
 )
 
 func TestAll(t *testing.T) {
@@ -108,6 +110,9 @@ func TestCure(t *testing.T) {
 	}
 	if text, side, id := CureFor(nil, "invalid_audience", errors.New("x")); id != "" || side != Ours || text == "" {
 		t.Errorf("%q %q %q", text, side, id)
+	}
+	if text, side, _ := CureFor(nil, "invalid_request", fmt.Errorf("x: %w", set.ErrTime)); side != Ours || !strings.Contains(text, "time server") {
+		t.Errorf("%q %q", text, side)
 	}
 	req.Covers(t, "Q-24", "Q-25")
 }

@@ -189,7 +189,7 @@ func (x *exam) metadata(ctx context.Context) {
 		side, fix = Between, reach
 	}
 	if k := x.src.Keys; x.src.Stream == None && k != nil && (k.JWKSURI != "" || len(k.JWKS) > 0) && (x.src.Auth == nil || x.src.Auth.Method == "" || x.src.Auth.Method == "none") {
-		x.say("metadata", Warn, Between, x.e.hide(ctx, x.tenant, x.src, reason(err)), "nothing: with stream: none, no auth and keys of its own the source does without")
+		x.say("metadata", Warn, Between, x.e.hide(ctx, x.tenant, x.src, reason(err))+"; with stream: none, no auth and keys of its own the source does without it", "")
 		return
 	}
 	x.wrong(ctx, "metadata", err, side, fix, word)
@@ -379,10 +379,15 @@ func (x *exam) stream(ctx context.Context) {
 
 // partnerCure looks for a status in an error's text that the profile knows a cure for.
 func partnerCure(p *partner.Profile, text string) (fix, side string) {
-	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r == '_') }) {
-		if len(word) >= 3 && (word[0] >= '0' && word[0] <= '9' || strings.Contains(word, "_")) {
-			if fix, side = partner.Cure(p, word); fix != "" {
-				return fix, side
+	all := strings.FieldsFunc(text, func(r rune) bool { return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r == '_') })
+	code := func(word string) bool { return strings.Contains(word, "_") }
+	number := func(word string) bool { return word[0] >= '0' && word[0] <= '9' }
+	for _, is := range []func(string) bool{code, number} { // what an error is called says more than its status
+		for _, word := range all {
+			if len(word) >= 3 && is(word) {
+				if fix, side = partner.Cure(p, word); fix != "" {
+					return fix, side
+				}
 			}
 		}
 	}

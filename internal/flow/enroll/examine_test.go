@@ -27,6 +27,7 @@ func TestExamine(t *testing.T) {
 		"no key":                       {func(r *rig) { r.src.Keys = &hub.SourceKeys{JWKS: []byte(`{"keys":[]}`)} }, "keys", Fail, "no key for signatures", "publish", Theirs},
 		"clock":                        {func(r *rig) { r.now = r.now.Add(10 * time.Minute) }, "clock", Fail, "10m", "NTP", Between},
 		"token refused":                {func(r *rig) { r.src.Auth.TokenEndpoint = r.p.URL + "/nothing" }, "auth", Fail, "401", "", Ours},
+		"client unknown":               {func(r *rig) { r.src.Auth.TokenEndpoint = r.p.URL + "/unknown" }, "auth", Fail, "invalid_client", "client_secret is wrong", Ours},
 		"no way to the token endpoint": {func(r *rig) { r.src.Auth.TokenEndpoint = "http://127.0.0.1:1/" }, "auth", Fail, "127.0.0.1:1", "ca_file", Between},
 		"no consent":                   {func(r *rig) { r.src.Auth.Method, r.src.Auth.AuthorizationEndpoint = "refresh_token", r.p.URL }, "auth", Fail, "nobody has consented", "source authorize idp", Ours},
 		"stream gone":                  {func(r *rig) { r.p.streams = nil }, "stream", Fail, "404", "", Theirs},

@@ -97,6 +97,11 @@ func (p *transmitter) serve(w http.ResponseWriter, r *http.Request) {
 	case "/jwks":
 		w.Write([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","use":"sig","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 		return
+	case "/unknown":
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"error":"invalid_client"}`)
+		return
 	case "/token":
 		p.tokens++
 		answer(200, map[string]any{"access_token": fmt.Sprint("t", p.tokens), "token_type": "Bearer", "expires_in": 3600})

@@ -170,6 +170,9 @@ func (d *Door) report(ctx context.Context, s *Source, status int, code string, r
 		if d.Cure != nil {
 			r.Cure, r.Side = d.Cure(s.Profile, code, reason)
 		}
+		if r.Cure == "" && errors.Is(reason, errTooFast) {
+			r.Cure, r.Side = "nothing is lost where the other side sends it again, as it was told to; raise the rate of the source where this goes on", "ours"
+		}
 		if relaxed && r.Cure == "" {
 			r.Cure, r.Side = relax(quirk.IDs)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"countersign/internal/flow/enroll"
 	"countersign/internal/hub"
+	"countersign/internal/store"
 	sdk "countersign/receiver"
 	"countersign/subject"
 )
@@ -128,4 +129,21 @@ func FuzzReadSubject(f *testing.F) {
 			t.Errorf("%q names nobody and is taken", line)
 		}
 	})
+}
+
+// What was refused lately is what somebody looks for whose signals do not come.
+func TestDoctorTellsOfRefusals(t *testing.T) {
+	b := newBench(t)
+	b.want(200, b.post("/apply", b.operator, `{"resources":[`+sourceDoc+`]}`))
+	ask := func() string { return b.want(200, b.get("/sources/idp/doctor", b.operator)).Body.String() }
+	if got := ask(); strings.Contains(got, `"check":"refused"`) {
+		t.Errorf("nothing was refused: %s", got)
+	}
+	at := hub.At(start)
+	if err := b.cfg.Refusals.(*store.Store).AddRefusals(t.Context(), DefaultTenant, []hub.Refusal{{ID: "ref_1", Source: "idp", Door: "push", Status: 400, Err: "invalid_audience", Reason: "aud is another", Cure: "write audience", Side: "ours", Count: 1, At: at, Last: at}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(); !strings.Contains(got, `"check":"refused","result":"warn","seen":"what it sent at `) || !strings.Contains(got, `"fix":"write audience","side":"ours"`) {
+		t.Errorf("what was refused is not told: %s", got)
+	}
 }
