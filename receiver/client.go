@@ -303,6 +303,12 @@ func (c *Client) configuration(ctx context.Context, md *stream.Metadata, call ca
 	if err := ours(md, &cfg); err != nil {
 		return nil, err
 	}
+	if d := cfg.Delivery; d != nil && d.EndpointURL != "" && Method(d.Method) == stream.PollMethod && strings.HasPrefix(md.Issuer, "https:") {
+		// What shows us is shown at the address to poll, too.
+		if u, err := url.Parse(d.EndpointURL); err != nil || u.Scheme != "https" || u.Host == "" {
+			return nil, fmt.Errorf("%w: the address to poll of stream %.100q", ErrInsecure, cfg.StreamID)
+		}
+	}
 	tidy(&cfg)
 	return &cfg, nil
 }

@@ -1,6 +1,7 @@
 package receiver_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -40,6 +41,21 @@ func TestCredentialSentBack(t *testing.T) {
 		_, err = source.Token(t.Context())
 		if err == nil || strings.Contains(err.Error(), "Y2xpZW50OnRoZS1zZWNyZXQtdGhlcmU") || !strings.Contains(err.Error(), "***") {
 			t.Errorf("%s, token: %v", name, err)
+		}
+		srv.Close()
+	}
+}
+
+// A transmitter with an https issuer whose stream is to be polled by http is not polled: our credential would be anybody's.
+func TestPollAddressMustBeHTTPS(t *testing.T) {
+	for at, good := range map[string]bool{"https://tx.example.test/poll": true, "http://tx.example.test/poll": false, "//tx.example.test/poll": false, "https:": false} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, `{"stream_id":"s","iss":"https://tx.example.test","aud":"a","delivery":{"method":"urn:ietf:rfc:8936","endpoint_url":%q}}`, at)
+		}))
+		md := &stream.Metadata{Issuer: "https://tx.example.test", ConfigurationEndpoint: srv.URL}
+		_, err := new(receiver.Client).Create(t.Context(), md, &stream.Configuration{})
+		if good != (err == nil) || !good && !errors.Is(err, receiver.ErrInsecure) {
+			t.Errorf("%s: %v", at, err)
 		}
 		srv.Close()
 	}
