@@ -166,7 +166,8 @@ func Index(tests map[string][]string) string {
 	line("\nNo usable public endpoint was found of Microsoft Entra ID, Cisco Duo, Ping Identity and Beyond Identity.\n")
 	line("## Quirks\n")
 	line("Where products depart from the specifications, or from what one expects. A quirk with a *switch* is refused unless the profile of the source or its `relax` lets it pass, and the refusal names it; what")
-	line("was let pass is noted with the signal, and the token is kept as it came. The others are coped with everywhere, or are to be known. Every one is proven by the tests that it names.\n")
+	line("was let pass is noted with the signal, and the token is kept as it came. The others are coped with everywhere, or are to be known.")
+	line("Every one is proven by the tests that it names; where it is *only told*, the test reads the profile, the cure or the guide that tells it, since there is nothing that we do otherwise.\n")
 	line("| Quirk | What is seen | Switch | What is done | Who would change it | In the profiles of | Tests |\n|---|---|---|---|---|---|---|")
 	for _, r := range Rows() {
 		has := "–"
@@ -176,11 +177,23 @@ func Index(tests map[string][]string) string {
 			}
 		}
 		side := map[string]string{Theirs: "they", Ours: "we", "": "–"}[r.Side]
-		line("| %s | %s | %s | %s | %s | %s | %s |", r.ID, r.Title, has, strings.ReplaceAll(r.Done, "|", `\|`), side, strings.Join(concerned(r.ID), ", "), strings.Join(code(tests[r.ID]), " "))
+		line("| %s | %s | %s | %s | %s | %s | %s |", r.ID, r.Title, has, strings.ReplaceAll(r.Done, "|", `\|`), side, strings.Join(concerned(r.ID), ", "), proof(tests[r.ID]))
 	}
 	line("\nL-1 to L-8 are what was learned from running other transmitters.")
 	return b.String()
 }
+
+// proof names the tests of a quirk, and says where a text is all that they look at.
+func proof(tests []string) string {
+	names := strings.Join(code(tests), " ")
+	if len(tests) == 1 && tests[0] == textTest {
+		return "only told: " + names
+	}
+	return names
+}
+
+// textTest is the test that reads what profiles, cures and guides tell.
+const textTest = "TestWhatIsToBeKnown"
 
 // concerned names the partners whose profiles list a quirk.
 func concerned(id string) []string {
