@@ -107,7 +107,7 @@ class Suite:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
         try:
-            with urllib.request.urlopen(request, context=self.tls, timeout=60) as answer:
+            with urllib.request.urlopen(request, context=self.tls, timeout=180) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as e:
             raise RuntimeError("the suite answered %d to %s %s: %s" % (e.code, method, path, e.read()[:500].decode(errors="replace"))) from None
