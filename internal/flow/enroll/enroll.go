@@ -306,11 +306,14 @@ type wanted struct {
 	Receipts    *receipt.Settings
 }
 
+// descriptionOf begins the description of every stream that a source of a hub makes.
+const descriptionOf = "Countersign, source "
+
 // description is what our streams are called there. Its mark finds one again that has no address of ours, and tells nobody
 // the address of one that has.
 func description(source, receiveID string) string {
 	h := sha256.Sum256([]byte("description/" + receiveID))
-	return "Countersign, source " + source + " (" + base64.RawURLEncoding.EncodeToString(h[:6]) + ")"
+	return descriptionOf + source + " (" + base64.RawURLEncoding.EncodeToString(h[:6]) + ")"
 }
 
 // configuration is what we ask for, without receipts.

@@ -126,8 +126,13 @@ func TestAdopt(t *testing.T) {
 		"another audience": {"made-there", []string{"other"}, func(r *rig) []*stream.Configuration { return []*stream.Configuration{ours(r)} }, "its aud is another", 0},
 		"elsewhere by id":  {"elsewhere", nil, func(r *rig) []*stream.Configuration { return []*stream.Configuration{elsewhere(r)} }, "its delivery.endpoint_url is another", 0},
 		"only another's":   {"", nil, func(r *rig) []*stream.Configuration { return []*stream.Configuration{elsewhere(r)} }, "there is no stream that fits", 0},
-		"none":             {"", nil, func(r *rig) []*stream.Configuration { return nil }, "there is no stream to adopt", 0},
-		"unknown id":       {"x", nil, func(r *rig) []*stream.Configuration { return nil }, "there is no stream x", 0},
+		"another source's": {"", nil, func(r *rig) []*stream.Configuration {
+			s := ours(r)
+			s.Delivery, s.Description = &stream.Delivery{Method: stream.PollMethod, EndpointURL: r.p.URL + "/poll"}, description("another", "x")
+			return []*stream.Configuration{s}
+		}, "there is no stream that fits", 0},
+		"none":       {"", nil, func(r *rig) []*stream.Configuration { return nil }, "there is no stream to adopt", 0},
+		"unknown id": {"x", nil, func(r *rig) []*stream.Configuration { return nil }, "there is no stream x", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

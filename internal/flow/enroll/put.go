@@ -168,7 +168,10 @@ func (t *setting) adopt(ctx context.Context) (*stream.Configuration, error) {
 			return nil, err
 		}
 		if have = t.s.among(all, t.endpoint, description(t.name, t.s.ReceiveID)); have == nil {
-			fit := slices.DeleteFunc(slices.Clone(all), func(c *stream.Configuration) bool { return receiver.Foreign(receiver.Adopt(c, want)) })
+			fit := slices.DeleteFunc(slices.Clone(all), func(c *stream.Configuration) bool {
+				// What a source of a hub made is that source's: it is adopted only by one who names it.
+				return strings.HasPrefix(c.Description, descriptionOf) || receiver.Foreign(receiver.Adopt(c, want))
+			})
 			switch {
 			case len(fit) == 1:
 				have = fit[0]
