@@ -110,6 +110,27 @@ func (s *Store) AccountsAt(ctx context.Context, tenant, place string, ids, email
 	return byID, byEmail, err
 }
 
+// Protected gives those of some identities that have protect: never.
+func (s *Store) Protected(ctx context.Context, tenant string, names []string) (out map[string]bool, err error) {
+	if err := needTenant(tenant); err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(t *tx) error {
+		out = map[string]bool{}
+		return selectMany(t, `SELECT name, spec FROM resource WHERE tenant = $1 AND kind = 'identity' AND name IN (`, `)`, []any{tenant}, names, func(scan scanFunc) error {
+			var name, spec string
+			if err := scan(&name, &spec); err != nil {
+				return err
+			}
+			if protected(spec) {
+				out[name] = true
+			}
+			return nil
+		})
+	})
+	return out, err
+}
+
 // ImportAccounts writes accounts of a set in one transaction. Identities that are gone by then are left out.
 func (s *Store) ImportAccounts(ctx context.Context, tenant, set string, accounts []Account) (written int, err error) {
 	if err := needTenant(tenant); err != nil {

@@ -169,6 +169,15 @@ func (t *tying) page(ctx context.Context, page []AppAccount) error {
 	if err != nil {
 		return err
 	}
+	var found []string
+	for _, names := range byEmail {
+		found = append(found, names...)
+	}
+	slices.Sort(found)
+	guarded, err := t.d.c.People.Protected(ctx, t.r.tenant, slices.Compact(found))
+	if err != nil {
+		return err
+	}
 	var tie []store.Account
 	var create []hub.Resource
 	creating := map[string]bool{}
@@ -189,6 +198,9 @@ func (t *tying) page(ctx context.Context, page []AppAccount) error {
 			t.bad(a.ID, "identity "+has[0].Identity+" names this account as its own, and its address is "+people[0]+"'s")
 		case len(people) > 1:
 			t.bad(a.ID, fmt.Sprintf("ambiguous: %d identities have an address of it, and none is taken for the right one", len(people)))
+		case len(people) == 1 && guarded[people[0]]:
+			// In many apps people write their addresses themselves: whoever wrote this one would have nothing act on them any more.
+			t.bad(a.ID, "its address is that of identity "+people[0]+", who is protected: if it is theirs, declare it at the identity")
 		case len(people) == 1:
 			tie = append(tie, store.Account{At: t.req.App, ID: a.ID, Identity: people[0]})
 			t.tell(people[0])

@@ -34,6 +34,7 @@ type People interface {
 	Touch(ctx context.Context, tenant string) (int64, error)
 	ListAccounts(ctx context.Context, tenant string, f store.AccountFilter, p hub.Page) (hub.Listed[store.Account], error)
 	AccountsAt(ctx context.Context, tenant, place string, ids, emails []string) (byID map[string][]store.Account, byEmail map[string][]string, err error)
+	Protected(ctx context.Context, tenant string, names []string) (map[string]bool, error)
 	ImportAccounts(ctx context.Context, tenant, set string, accounts []store.Account) (int, error)
 	ImportedAt(ctx context.Context, tenant, set, place string, after store.Account, n int) ([]store.Account, error)
 	DeleteImported(ctx context.Context, tenant string, accounts []store.Account) (int, error)

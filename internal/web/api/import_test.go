@@ -156,6 +156,31 @@ func TestImportRefusals(t *testing.T) {
 	}
 }
 
+// Who writes a protected person's address into their own account at an app does not become somebody on whom nothing acts.
+func TestAccountWithAProtectedAddress(t *testing.T) {
+	b := newBench(t)
+	b.want(200, b.post("/apply", b.operator, `{"resources":[
+		{"kind":"identity","name":"ceo","emails":["ceo@example.test"],"protect":"never","accounts":[{"at":"wiki","id":"1"}]},
+		{"kind":"identity","name":"eve","emails":["eve@example.test"]}]}`))
+	mine := "eve@example.test"
+	b.door.c.Accounts = func(context.Context, string, string, string, int) ([]AppAccount, string, error) {
+		return []AppAccount{{ID: "1", Emails: []string{"ceo@example.test"}}, {ID: "2", Emails: []string{mine}}}, "", nil
+	}
+	if _, done := b.told(b.post("/import/accounts", b.tokens["deployer"], `{"app":"wiki"}`)); done.Created != 1 || done.Unchanged != 1 || done.Bad != 0 {
+		t.Fatalf("%+v", done)
+	}
+	mine = "CEO@example.test"
+	all, done := b.told(b.post("/import/accounts", b.tokens["deployer"], `{"app":"wiki"}`))
+	if done.Created+done.Updated != 0 || done.Unchanged != 1 || done.Bad != 1 {
+		t.Errorf("%+v %+v", done, all)
+	}
+	var l struct{ Items []struct{ Identity string } }
+	b.decode(b.get("/accounts/wiki/2", b.operator), &l)
+	if len(l.Items) != 1 || l.Items[0].Identity != "eve" {
+		t.Errorf("eve's account is that of %+v", l.Items)
+	}
+}
+
 func TestImportAccounts(t *testing.T) {
 	b := newBench(t)
 	b.want(200, b.post("/apply", b.operator, `{"resources":[
