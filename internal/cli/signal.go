@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"net/url"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"countersign/internal/flow/enroll"
 	"countersign/internal/hub"
 )
 
@@ -111,6 +113,20 @@ type story struct {
 	Decision *hub.Decision `json:"decision"`
 	Actions  []hub.Action  `json:"actions"`
 	Receipts []hub.Receipt `json:"receipts"`
+	Agreed   string        `json:"-"` // what the source and we agreed on receipts, by now
+}
+
+// receiptsOf says what was agreed on receipts with a source; empty where that cannot be told, which is no failure of a story.
+func (a *App) receiptsOf(ctx context.Context, cl *client, source string) string {
+	var r struct {
+		State struct {
+			Receipts string `json:"receipts"`
+		} `json:"state"`
+	}
+	if cl.do(ctx, "GET", sourcePath(source), nil, nil, &r) != nil {
+		return ""
+	}
+	return r.State.Receipts
 }
 
 func (a *App) signalShow() *cobra.Command {
@@ -129,6 +145,9 @@ func (a *App) signalShow() *cobra.Command {
 		var s story
 		if err := json.Unmarshal(raw, &s); err != nil {
 			return err
+		}
+		if s.Order == nil && s.Source != "" {
+			s.Agreed = a.receiptsOf(c.Context(), cl, s.Source)
 		}
 		a.tell(&s)
 		return nil
@@ -212,7 +231,14 @@ func (a *App) tell(s *story) {
 	a.say("\nreceipt")
 	if len(s.Receipts) == 0 {
 		if s.Order == nil {
-			a.say("  none was ordered")
+			switch s.Agreed {
+			case enroll.ReceiptsLegacy:
+				a.say("  none was ordered: receipts are not supported by %s", s.Source)
+			case enroll.ReceiptsDeclined:
+				a.say("  none was ordered: %s declined receipts", s.Source)
+			default:
+				a.say("  none was ordered")
+			}
 		} else {
 			a.say("  not cut yet")
 		}

@@ -33,6 +33,9 @@ func TestSourceCommands(t *testing.T) {
 			map[string]any{"kind": "source", "name": "hand", "spec": map[string]any{"name": "hand", "issuer": "https://hand.example.test", "stream": "none"}, "state": map[string]any{"stream_state": map[string]any{"status": "none"}}}}},
 		"GET /sources/shown": map[string]any{"kind": "source", "name": "shown", "spec": map[string]any{"name": "shown"}, "state": map[string]any{"polls": map[string]any{"at": 1763990000000000, "sets": 1},
 			"stream_state": map[string]any{"verify_pending": []any{map[string]any{"state": "", "at": 1763990000000000}}}}},
+		"GET /signals/sig_1":         map[string]any{"id": "sig_1", "source": "legacy", "event_type": "https://schemas.openid.net/secevent/caep/event-type/session-revoked"},
+		"GET /signals/sig_2":         map[string]any{"id": "sig_2", "source": "gone", "event_type": "https://schemas.openid.net/secevent/caep/event-type/session-revoked"},
+		"GET /sources/legacy":        map[string]any{"state": map[string]any{"receipts": "legacy"}},
 		"POST /sources/kc/authorize": api.ConsentAnswer{URL: "https://as.example.test/go", Ticket: "tick", Done: true},
 	})
 	file := filepath.Join(t.TempDir(), "subjects")
@@ -52,6 +55,8 @@ func TestSourceCommands(t *testing.T) {
 		{"source pause kc --reason r", `POST /sources/kc/pause {"reason":"r"}`, "status: paused", 0},
 		{"source verify kc", `GET /sources/kc`, "the verification event arrived", 0},
 		{"source verify kc --wait 0s", `POST /sources/kc/verify`, "asked for a verification event", 0},
+		{"signal show sig_1", `GET /sources/legacy`, "none was ordered: receipts are not supported by legacy", 0},
+		{"signal show sig_2", `GET /sources/gone`, "none was ordered\n", 0},
 		{"source list", `GET /sources?limit=200`, "poll  create  -          -    made", 0},
 		{"source list", `GET /sources?limit=200`, "push  none    -          -    ready", 0},
 		{"source show shown", `GET /sources/shown`, `at: "2025-11-24 13:13:20Z"`, 0},

@@ -17,6 +17,7 @@ type Story struct {
 	Decision *hub.Decision // nil: not decided yet
 	Actions  []*hub.Action // with their tries
 	Receipts []*hub.Receipt
+	Agreed   string           // what was agreed on receipts with its source, by now; empty: it is not known
 	Told     []sight.Delivery // what was transmitted under its txn, and what became of that
 }
 
@@ -42,6 +43,7 @@ type signalShowView struct {
 	Receipts []receiptView
 	Slip     *slipView
 	Order    *orderView
+	Unasked  string // why the sender ordered no receipt, where that is known
 	Told     []deliveryView
 }
 
@@ -126,6 +128,11 @@ func (c *Console) story(ctx context.Context, id string) (*Story, error) {
 		return nil, err
 	}
 	s := &Story{Signal: sig}
+	if c.c.Show != nil && sig.Order == nil && sig.Source != "" {
+		if res, err := c.c.Store.Resource(ctx, c.c.Tenant, hub.KindSource, sig.Source); err == nil && res != nil { // it may be gone
+			s.Agreed, _ = c.c.Show(ctx, res)["receipts"].(string)
+		}
+	}
 	if s.Decision, err = c.c.Store.DecisionOf(ctx, sig.Seq); err != nil && hub.CodeOf(err) != hub.NotFound {
 		return nil, err
 	}
@@ -160,6 +167,12 @@ func (c *Console) signalShow(u *User, s *Story) signalShowView {
 	}
 	for _, m := range sig.Misses {
 		v.Misses = append(v.Misses, clean(m))
+	}
+	switch s.Agreed {
+	case "legacy":
+		v.Unasked = "Receipts are not supported by " + v.Source + "."
+	case "declined":
+		v.Unasked = v.Source + " declined receipts."
 	}
 	v.MayToken = u != nil && u.ReadTokens
 	if sig.Token != "" && v.MayToken {

@@ -137,3 +137,22 @@ func TestStoryTellsEverything(t *testing.T) {
 		t.Error("the token is shown without its scope")
 	}
 }
+
+// A story without an order says why none could be, where the source takes no receipts.
+func TestStorySaysWhoTakesNoReceipts(t *testing.T) {
+	f := newFixtures()
+	u := &User{Name: "operator", Read: true}
+	for agreed, want := range map[string]string{"legacy": "Receipts are not supported by keycloak.", "declined": "keycloak declined receipts.", "off": "", "": ""} {
+		s := f.plain()
+		s.Signal.Source, s.Agreed = "keycloak", agreed
+		if got := f.console.signalShow(u, s).Unasked; got != want {
+			t.Errorf("%s: %q", agreed, got)
+		}
+	}
+	// What was agreed is asked of the source, and a source that is gone is no error.
+	c := newTestConsole(f.console.c.Now)
+	s, err := c.story(t.Context(), f.stories[3].Signal.ID)
+	if err != nil || s.Signal.Order == nil && s.Signal.Source == "keycloak" && s.Agreed != "legacy" {
+		t.Errorf("%+v %v", s, err)
+	}
+}
