@@ -69,8 +69,8 @@ func TestExamine(t *testing.T) {
 	// What keeps the stream from being made is told once, and what is not needed is no failure.
 	r := newRig(t)
 	r.src.MetadataURL = "http://127.0.0.1:1/"
-	if _, err := r.e.change(t.Context(), "default", "idp", func(s *State) *State {
-		s = fresh(r.src)
+	if _, err := r.e.change(t.Context(), "default", "idp", func(*State) *State {
+		s := fresh(r.src)
 		s.Status, s.Error = Failed, "connection refused"
 		return s
 	}); err != nil {
