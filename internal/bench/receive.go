@@ -48,7 +48,7 @@ func receive(ctx context.Context, opt Options) (*Result, error) {
 		return nil, err
 	}
 	r := &Result{Alg: opt.Alg}
-	g, err := newRig(ctx, opt, props{resources: receiveYAML(signer)})
+	g, err := newRig(ctx, opt, props{resources: receiveYAML(signer), secrets: map[string]string{"app-token": "nobody-asks-for-it"}})
 	if g != nil {
 		defer g.close()
 	}
@@ -129,7 +129,7 @@ func receiveYAML(signer *set.Signer) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "---\nkind: source\nname: idp\ntype: ssf\nissuer: %s\nstream: none\naudience: [%s]\nkeys: {jwks: %s, algs: [%s]}\ncorrelate: [{format: email}]\n",
 		receiveIssuer, receiveAudience, set.MarshalJWKS([]set.Key{signer.Public()}), signer.Algorithm())
-	b.WriteString("---\nkind: app\nname: app\npack: http-sessions\nsettings: {url: \"https://127.0.0.1:9\"}\nsecrets: {token: {stored: none}}\naccounts: {match: declared}\n")
+	b.WriteString("---\nkind: app\nname: app\npack: http-sessions\nsettings: {url: \"https://127.0.0.1:9\"}\nsecrets: {token: {file: app-token}}\naccounts: {match: declared}\n")
 	// Nothing is done at the app: what is measured ends with the decision.
 	b.WriteString("---\nkind: policy\nname: watch\nmode: monitor\non: [caep/session-revoked]\nfrom: [idp]\nwhen: signal.event.initiating_entity == \"policy\"\nthen: [{action: revoke_sessions, scope: app, at: all}]\n")
 	for i := range people {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -120,20 +121,31 @@ func (s *Store) ClaimJobs(ctx context.Context, kinds []string, n int) ([]hub.Job
 	return jobs, nil
 }
 
+// renewAtOnce is how many leases one transaction of RenewJobs renews: who would end one of these jobs waits for it.
+const renewAtOnce = 500
+
 // RenewJobs gives each job a new lease; jobs that others hold by now are left alone.
 func (s *Store) RenewJobs(ctx context.Context, jobs []hub.Job) error {
-	if len(jobs) == 0 {
-		return nil
-	}
-	return s.write(ctx, pointNone, func(t *tx) error {
+	for part := range slices.Chunk(jobs, renewAtOnce) {
 		until := int64(s.now() + leaseMicros)
-		for i := range jobs {
-			if _, err := t.exec(`UPDATE job SET ready = $1 WHERE seq = $2 AND claim = $3`, until, jobs[i].Seq, jobs[i].Claim); err != nil {
+		rows := make([][]any, len(part))
+		for i, j := range part {
+			rows[i] = []any{j.Seq, j.Claim, until}
+		}
+		err := s.write(ctx, pointNone, func(t *tx) error {
+			if s.d == &postgresDialect {
+				// In the order of the keys, as those who end jobs take them.
+				_, err := t.exec(`UPDATE job SET ready = k.until FROM (SELECT j.seq, v.until FROM unnest($1::bigint[], $2::text[], $3::bigint[]) v (seq, claim, until)
+					JOIN job j ON j.seq = v.seq AND j.claim = v.claim ORDER BY j.seq FOR UPDATE OF j SKIP LOCKED) k WHERE job.seq = k.seq`, arrays(rows)...)
 				return err
 			}
+			return t.many(`UPDATE job SET ready = v.column3 FROM (VALUES `, `) v WHERE job.seq = v.column1 AND job.claim = v.column2 RETURNING 1`, rows, func(scanFunc) error { return nil })
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // FinishJob ends a job that has no write of its own: next nil means done, else it is free and due then.

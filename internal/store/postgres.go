@@ -31,9 +31,10 @@ type pg struct {
 	pool *pgxpool.Pool
 	db   *sql.DB
 
-	queue  *queue
-	leases *leases
-	commit func(tx *sql.Tx) error // tests replace it
+	queue   *queue
+	decides *queue // decisions, which share transactions of their own
+	leases  *leases
+	commit  func(tx *sql.Tx) error // tests replace it
 }
 
 // plainName is a search_path that names one schema.
@@ -56,7 +57,7 @@ func openPostgres(ctx context.Context, s *Store, url string) (err error) {
 	if s.cfg.Schema != "" {
 		cfg.ConnConfig.RuntimeParams["search_path"] = pgx.Identifier{s.cfg.Schema}.Sanitize()
 	}
-	e := &pg{s: s, queue: newQueue(s.cfg.QueueLimit)}
+	e := &pg{s: s, queue: newQueue(s.cfg.QueueLimit), decides: newQueue(s.cfg.QueueLimit)}
 	if e.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return err
 	}
@@ -86,6 +87,7 @@ func openPostgres(ctx context.Context, s *Store, url string) (err error) {
 	}
 	s.e = e
 	e.queue.start(writers, e.group)
+	e.decides.start(writers, e.groupDecides)
 	return nil
 }
 
@@ -256,6 +258,7 @@ func (e *pg) reader() querier { return e.db }
 func (e *pg) ping(ctx context.Context) error { return e.pool.Ping(ctx) }
 
 func (e *pg) close() error {
+	e.decides.stop()
 	if e.queue.stop() {
 		e.leases.close()
 		e.release()

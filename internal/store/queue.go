@@ -13,7 +13,7 @@ type op struct {
 	f      func(*tx) error
 	keep   *keeping
 	acks   *acks
-	decide *deciding // SQLite only
+	decide *deciding
 
 	state  atomic.Int32 // opQueued, opTaken or opLeft
 	err    error

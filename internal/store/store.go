@@ -78,6 +78,7 @@ type engine interface {
 	// keep and done are the hot writes: many callers share statements.
 	keep(ctx context.Context, k *keeping) error
 	done(ctx context.Context, d *acks) error
+	decide(ctx context.Context, w *deciding) error
 	// ack is done within a transaction of write.
 	ack(t *tx, a *acks) error
 	// ours refuses a stream that another node delivers.
