@@ -188,7 +188,7 @@ def play(suite, hub, only, module_only):
         if plan == PLAIN:
             variant["ssf_profile"] = "default"
         config = {
-            "alias": "countersign-rx-%s-%s" % (method.replace("_", "-"), delivery), "description": name,
+            "alias": "countersign-%s-%s-%s" % ("caep" if plan == INTEROP else "rx", method.replace("_", "-"), delivery), "description": name,
             "ssf": {"stream": {"audience": AUDIENCE}, "subjects": {"valid": {"format": "opaque", "id": "valid"}, "invalid": {"format": "opaque", "id": "invalid"}}},
         }
         if method == "bearer":
