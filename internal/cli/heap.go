@@ -11,9 +11,9 @@ import (
 // its CPU under load would be the collector's. What a larger share saves is spent where it is not needed, so it is only that
 // large while there is work, and while what lives is small.
 const (
-	gcBusy   = 600       // percent, under load, of a small heap
-	gcCalm   = 100       // percent, without load
-	gcRoom   = 128 << 20 // octets between two collections that are enough, whatever lives
+	gcBusy   = 600      // percent, under load, of a small heap
+	gcCalm   = 100      // percent, without load
+	gcRoom   = 80 << 20 // octets between two collections that are enough, whatever lives
 	gcTick   = time.Second
 	gcAsleep = 1 << 20  // octets in a tick that are no load
 	gcRest   = 3        // ticks of little that are a rest

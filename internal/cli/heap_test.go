@@ -25,7 +25,7 @@ func TestHeap(t *testing.T) {
 		{mb / 2, 10 * mb, 0, true}, // but it is given back
 		{100 * mb, 10 * mb, 0, false},
 		{100 * mb, 10 * mb, gcBusy, false}, // a load
-		{100 * mb, 64 * mb, 200, false},    // of a large heap
+		{100 * mb, 64 * mb, 125, false},    // of a large heap
 		{100 * mb, 60 * mb, 0, false},      // nearly as before
 		{100 * mb, 200 * mb, gcCalm, false},
 		{0, 200 * mb, 0, false},
