@@ -198,7 +198,6 @@ func (d *Door) keep(ctx context.Context, s *Source, v *receiver.Delivery) error 
 // streamEvent takes what a transmitter says about our stream. It leads to no work at apps (SSF 1.0 §8.1.4, §8.1.5); the
 // state of a verification event was looked at before (receiver.Handler.Verification).
 func (d *Door) streamEvent(ctx context.Context, s *Source, v *receiver.Delivery) error {
-	d.Counted(s.Door, "stream")
 	u, ok := v.Payload.(*ssf.StreamUpdated)
 	if !ok {
 		d.Log.DebugContext(ctx, "a stream event came", "source", s.Name, "type", v.Event.Type)

@@ -71,7 +71,9 @@ func TestHostileTokensByPartner(t *testing.T) {
 func give(t *testing.T, tok hostileToken, quirks receiver.Quirks, way string) (code string, reason error) {
 	t.Helper()
 	taken := 0
-	d := ingest.New(ingest.Config{Store: nowhere{}, Counted: func(string, string) { taken++ }, Registry: everyType, Log: slog.New(slog.DiscardHandler), Taken: func(*hub.Signal, *hub.Job) {},
+	d := ingest.New(ingest.Config{Store: nowhere{}, Counted: func(string, string) { taken++ },
+		Verified: func(context.Context, string, string, string, bool) error { taken++; return nil },
+		Updated:  func(context.Context, string, string, string, string) error { taken++; return nil }, Registry: everyType, Log: slog.New(slog.DiscardHandler), Taken: func(*hub.Signal, *hub.Job) {},
 		Now:  func() time.Time { return time.Unix(clock, 0) },
 		Cure: func(_, _ string, err error) (string, string) { reason = err; return "", "" }})
 	src := tok.source
