@@ -235,7 +235,7 @@ func (e *Enroller) readStatus(ctx context.Context, c *receiver.Client, md *strea
 		if status(err) == http.StatusNotFound && !missing(err) { // the stream is gone: it is looked for, and made anew
 			e.forget(tenant + "/" + name)
 			if _, rerr := c.Read(ctx, md, s.StreamID); status(rerr) == http.StatusNotFound {
-				return e.lost(ctx, tenant, name, s)
+				return e.lost(ctx, tenant, name)
 			}
 		}
 		return s, nil
@@ -249,7 +249,7 @@ func (e *Enroller) readStatus(ctx context.Context, c *receiver.Client, md *strea
 }
 
 // lost has the stream made anew that somebody deleted there.
-func (e *Enroller) lost(ctx context.Context, tenant, name string, s *State) (*State, error) {
+func (e *Enroller) lost(ctx context.Context, tenant, name string) (*State, error) {
 	s, err := e.change(ctx, tenant, name, func(s *State) *State {
 		if s != nil {
 			s.Want = "" // the next try finds out
