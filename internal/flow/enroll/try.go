@@ -94,7 +94,7 @@ func (e *Enroller) Do(ctx context.Context, job *hub.Job) error {
 	if err := e.keep(ctx, tenant, name, s); err != nil {
 		return err
 	}
-	if first {
+	if first && every(src, s) > 0 {
 		if err := e.verifyAt(ctx, tenant, name, at); err != nil {
 			return err
 		}

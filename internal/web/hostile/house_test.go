@@ -231,6 +231,7 @@ func (h *house) furnish(t *testing.T, extra func(h *house) []any) {
 		m{"kind": "identity", "name": "alice", "emails": []string{"alice@example.test"}},
 		m{"kind": "app", "name": "wiki", "pack": "http-sessions", "settings": m{"url": h.site.URL()}, "secrets": m{"token": m{"stored": "wiki"}}, "accounts": m{"match": "email"}},
 		m{"kind": "source", "name": "idp", "type": "ssf", "issuer": h.issuer, "delivery": "push", "stream": "create",
+			"verify": m{"every": "0"}, // nothing of its own accord: what is counted is what a file causes
 			"auth": m{"method": "bearer", "token": m{"stored": "idp"}}, "correlate": []any{m{"format": "email"}},
 			"orders": m{"accept": []string{"revoke_sessions"}, "at": "all"}, "receipts": m{"send": "auto", "alg": "EdDSA"}},
 		m{"kind": "source", "name": "guarded", "type": "ssf", "issuer": "https://guarded.example.test", "delivery": "push", "stream": "none",
@@ -288,6 +289,7 @@ func (h *house) furnish(t *testing.T, extra func(h *house) []any) {
 		h.call(t, "GET", "/api/v1/sources/idp", nil, &shown)
 		return shown.State.Receipts == "active"
 	})
+	eventually(t, "the work that setting up made", func() bool { return h.count(t)["jobs"] == 0 })
 	h.vars["desk-token"] = h.tokens["desk"]
 	h.openDesk(t)
 }

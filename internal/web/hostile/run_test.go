@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ const usualClaims = `{"iss":"${iss}","aud":"${aud}","iat":${now},"jti":"${jti}",
 // reply is what came back for one request.
 type reply struct {
 	closed bool
+	reset  bool // while the body was written
 	status int
 	header http.Header
 	body   []byte
@@ -66,7 +68,7 @@ func (h *house) run(t *testing.T, c *testCase, folder string) {
 			answers = h.send(t, s, sc, folder)
 			used = max(used, totalAlloc()-allocated)
 			for j, a := range answers {
-				if j < len(s.expect) {
+				if j < len(s.expect) && !a.reset {
 					h.check(t, s, sc, folder, s.expect[j], a)
 				}
 			}
@@ -266,6 +268,10 @@ func (h *house) send(t testing.TB, s *step, sc scope, folder string) []reply {
 	if err != nil {
 		if len(s.expect) == 1 && s.expect[0].closed {
 			return []reply{{closed: true}}
+		}
+		// Whoever is still writing a body that is refused for its size may lose the answer with the connection.
+		if len(s.expect) == 1 && s.expect[0].status == http.StatusRequestEntityTooLarge && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
+			return []reply{{closed: true, reset: true}}
 		}
 		t.Fatal(err)
 	}
