@@ -232,7 +232,7 @@ func (h *house) furnish(t *testing.T, extra func(h *house) []any) {
 		m{"kind": "app", "name": "wiki", "pack": "http-sessions", "settings": m{"url": h.site.URL()}, "secrets": m{"token": m{"stored": "wiki"}}, "accounts": m{"match": "email"}},
 		m{"kind": "source", "name": "idp", "type": "ssf", "issuer": h.issuer, "delivery": "push", "stream": "create",
 			"verify": m{"every": "0"}, // nothing of its own accord: what is counted is what a file causes
-			"auth": m{"method": "bearer", "token": m{"stored": "idp"}}, "correlate": []any{m{"format": "email"}},
+			"auth":   m{"method": "bearer", "token": m{"stored": "idp"}}, "correlate": []any{m{"format": "email"}},
 			"orders": m{"accept": []string{"revoke_sessions"}, "at": "all"}, "receipts": m{"send": "auto", "alg": "EdDSA"}},
 		m{"kind": "source", "name": "guarded", "type": "ssf", "issuer": "https://guarded.example.test", "delivery": "push", "stream": "none",
 			"audience": []string{"https://hub.example.test/guarded"}, "keys": m{"jwks": jwks},
