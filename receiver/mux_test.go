@@ -27,12 +27,7 @@ import (
 	"countersign/stream"
 )
 
-// till is a transmitter's receipt endpoint without a network: it judges what comes as design §6.2 says, and keeps it.
-// shop is an application with a Mux, in a bubble.
-// start makes a Mux on the inbox and runs it, as a process does that begins.
-// token signs an event about jane; a directive makes it an order, which the till knows.
-// take pushes a token and wants this status.
-// only gives the one receipt that was taken.
+// A function is called once for a signal, however often that comes.
 func TestMuxCallsOnce(t *testing.T) {
 	req.Covers(t, "RX-35", "RX-58", "RX-64", "RX-78")
 	synctest.Test(t, func(t *testing.T) {
