@@ -20,6 +20,7 @@ import (
 	"countersign/ssftest"
 )
 
+// till is a transmitter's receipt endpoint without a network: it judges what comes as design §6.2 says, and keeps it.
 type till struct {
 	t       *testing.T
 	mu      sync.Mutex
@@ -76,6 +77,7 @@ func (x *till) receipts() []*receipt.Receipt {
 	return slices.Clone(x.taken)
 }
 
+// shop is an application with a Mux, in a bubble.
 type shop struct {
 	t     *testing.T
 	mux   *receiver.Mux
@@ -92,6 +94,7 @@ func newShop(t *testing.T, inbox receiver.Inbox, adjust func(*receiver.MuxConfig
 	return s
 }
 
+// start makes a Mux on the inbox and runs it, as a process does that begins.
 func (s *shop) start(adjust func(*receiver.MuxConfig), register func(*receiver.Mux)) {
 	s.t.Helper()
 	cfg := receiver.MuxConfig{
@@ -123,6 +126,7 @@ func (s *shop) start(adjust func(*receiver.MuxConfig), register func(*receiver.M
 	}
 }
 
+// token signs an event about jane; a directive makes it an order, which the till knows.
 func (s *shop) token(jti, typ, payload, directive string) string {
 	s.t.Helper()
 	c := claims()
@@ -150,6 +154,7 @@ func (s *shop) signed(c *set.Claims) string {
 	return compact
 }
 
+// take pushes a token and wants this status.
 func (s *shop) take(compact string, want int) *httptest.ResponseRecorder {
 	s.t.Helper()
 	w := httptest.NewRecorder()
@@ -160,6 +165,7 @@ func (s *shop) take(compact string, want int) *httptest.ResponseRecorder {
 	return w
 }
 
+// only gives the one receipt that was taken.
 func (s *shop) only() *receipt.Receipt {
 	s.t.Helper()
 	all := s.till.receipts()
